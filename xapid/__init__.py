@@ -1,0 +1,1 @@
+"""xapid: the XenAPI for any dom0."""

@@ -1,0 +1,3 @@
+"""The version of xapid."""
+
+VERSION = "0.1.0"
