@@ -1,1 +1,1 @@
-"""What the classes of the API do."""
+"""What the classes of the API do: one module per class with behaviour."""
