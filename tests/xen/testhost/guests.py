@@ -1,0 +1,117 @@
+"""Puts a guest that boots in seconds into dom0's /srv/guest: as kernel and initrd, and on bootable disks.
+
+/srv/guest/vmlinux   the kernel, unpacked: building a PV or PVH domain need not do it under emulation
+/srv/guest/vmlinuz   the kernel as Debian ships it
+/srv/guest/initrd    busybox, Xen's disk and network front ends, and an agent on the console
+/srv/guest/hvm.img   a disk that a BIOS boots (HVM)
+/srv/guest/pygrub.img  an ext4 disk with a grub.cfg, for pygrub
+"""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from testhost.tree import inside, run
+
+HERE = Path(__file__).parent
+
+GUEST_MODULES = ("block/xen-blkfront", "net/xen-netfront")
+CONSOLES = "console=tty0 console=ttyS0,115200 console=hvc0 quiet loglevel=3"
+# What a kernel may be packed with: the bytes its payload begins with, and the command that unpacks it.
+PACKERS = (
+    (b"\xfd7zXZ\0", ("xz", "-dc", "--single-stream")),
+    (b"\x28\xb5\x2f\xfd", ("zstd", "-dc")),
+    (b"\x02\x21\x4c\x18", ("lz4", "-dc")),
+    (b"\x1f\x8b\x08", ("gzip", "-dc")),
+)
+
+
+def install(root: Path, kernel: str, build_root: Path) -> None:
+    """Make the guest for the tree root from its Debian kernel, with the tools in build_root."""
+    place = root / "srv/guest"
+    place.mkdir(parents=True)
+    packed = root / f"boot/vmlinuz-{kernel}"
+    shutil.copy(packed, place / "vmlinuz")
+    (place / "vmlinux").write_bytes(unpacked_kernel(packed.read_bytes(), build_root))
+    (place / "initrd").write_bytes(initrd(root, kernel))
+    bios_disk(place, build_root)
+    pygrub_disk(place)
+
+
+def unpacked_kernel(packed: bytes, build_root: Path) -> bytes:
+    """The ELF image inside a bzImage."""
+    for magic, command in PACKERS:
+        start = packed.find(magic)
+        while start >= 0:
+            # The payload is followed by other bytes, about which the unpackers complain after they have done their work.
+            done = subprocess.run(["chroot", str(build_root), *command], input=packed[start:], capture_output=True)
+            if done.stdout.startswith(b"\x7fELF"):
+                return done.stdout
+            start = packed.find(magic, start + 1)
+    raise SystemExit("found no ELF image in the guest's kernel")
+
+
+def initrd(root: Path, kernel: str) -> bytes:
+    """A gzip-packed cpio archive: busybox, two modules, our init, agent and counter."""
+    with tempfile.TemporaryDirectory() as scratch:
+        tree = Path(scratch)
+        for name in "bin sbin usr/bin usr/sbin proc sys dev etc run tmp mnt modules".split():
+            (tree / name).mkdir(parents=True)
+        shutil.copy(root / "bin/busybox", tree / "bin/busybox")
+        for order, module in enumerate(GUEST_MODULES):
+            source = root / f"lib/modules/{kernel}/kernel/drivers/{module}.ko"
+            target = tree / f"modules/{order}-{Path(module).name}.ko"
+            if source.exists():
+                shutil.copy(source, target)
+            else:
+                target.write_bytes(subprocess.run(["xz", "-dc", f"{source}.xz"], check=True, capture_output=True).stdout)
+        shutil.copy(HERE / "guest/init", tree / "init")
+        for name in ("agent", "counter"):
+            shutil.copy(HERE / "guest" / name, tree / "bin" / name)
+        names = "\n".join(sorted(str(path.relative_to(tree)) for path in tree.rglob("*")))
+        archive = subprocess.run(["cpio", "-o", "-H", "newc", "-R", "0:0"], cwd=tree, check=True, input=names.encode(), capture_output=True)
+    return gzip.compress(archive.stdout, 6)
+
+
+def bios_disk(place: Path, build_root: Path) -> None:
+    """A FAT disk whose boot sector is SYSLINUX: nothing here needs a loop device or a mount."""
+    scratch = build_root / "tmp/bios"
+    scratch.mkdir()
+    for name in ("vmlinuz", "initrd"):
+        shutil.copy(place / name, scratch / name)
+    (scratch / "syslinux.cfg").write_text(
+        f"SERIAL 0 115200\nDEFAULT guest\nPROMPT 0\nLABEL guest\n  KERNEL vmlinuz\n  INITRD initrd\n  APPEND {CONSOLES}\n"
+    )
+    script = """
+        cd /tmp/bios
+        export MTOOLS_SKIP_CHECK=1
+        truncate -s 24M hvm.img
+        mkfs.vfat -F 16 -n GUEST hvm.img
+        syslinux --install hvm.img
+        mcopy -i hvm.img vmlinuz initrd syslinux.cfg ::/
+    """
+    inside(build_root, "sh", "-euc", script)
+    shutil.move(scratch / "hvm.img", place / "hvm.img")
+    shutil.rmtree(scratch)
+
+
+def pygrub_disk(place: Path) -> None:
+    """An ext4 disk without partitions that holds kernel, initrd and a grub.cfg as distributions write it."""
+    with tempfile.TemporaryDirectory() as scratch:
+        boot = Path(scratch) / "boot"
+        (boot / "grub").mkdir(parents=True)
+        for name in ("vmlinuz", "initrd"):
+            shutil.copy(place / name, boot / name)
+        (boot / "grub/grub.cfg").write_text(
+            "set default=0\nset timeout=0\n"
+            "menuentry 'guest' {\n  linux /boot/vmlinuz console=hvc0 quiet loglevel=3\n  initrd /boot/initrd\n}\n"
+        )
+        disk = place / "pygrub.img"
+        with disk.open("wb") as image:
+            image.truncate(32 << 20)
+        # pygrub's file system library knows no more of ext4 than these features.
+        run("mkfs.ext4", "-q", "-F", "-O", "^64bit,^metadata_csum,^has_journal", "-d", scratch, disk)
