@@ -6,7 +6,7 @@ import enum
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, overload
+from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, Union, overload
 
 T = TypeVar("T")
 E = TypeVar("E", bound="Class")
@@ -25,6 +25,10 @@ class Ref(str, Generic[E]):
 
 NULL: Ref[Any] = Ref("OpaqueRef:NULL")
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+EMPTY: Mapping[str, Any] = {}
+
+# In a message's annotations: all fields of an E, as a row of the store or by wire name.
+Record = Union[E, Mapping[str, Any]]  # noqa: UP007 (a generic alias cannot be written with |)
 
 
 class Type(Generic[T]):
@@ -121,6 +125,9 @@ class Field(Generic[T]):
     volatile: lives in memory only and starts from its default when the daemon starts.
     min_role: of the field's setters; None takes the class's.
     extension: why the field exists although the specification has it not.
+    accessors: of `set`, `add` and `remove`, those that exist; None takes what the qualifier gives
+        (an RW field can be set, a set or map also added to and removed from).
+    this: what the setters call their first parameter in the specification.
     """
 
     qualifier: ClassVar[str]
@@ -136,6 +143,8 @@ class Field(Generic[T]):
         volatile: bool = False,
         min_role: str | None = None,
         extension: str | None = None,
+        accessors: Collection[str] | None = None,
+        this: str = "self",
     ) -> None:
         self.type = type_
         self.doc = doc
@@ -145,6 +154,14 @@ class Field(Generic[T]):
         self.volatile = volatile
         self.min_role = min_role
         self.extension = extension
+        self.accessors = self._usual_accessors() if accessors is None else tuple(accessors)
+        self.this = this
+
+    def _usual_accessors(self) -> tuple[str, ...]:
+        if self.qualifier != "RW":
+            return ()
+        holds_many = isinstance(self.type, SetType | MapType)
+        return ("set", "add", "remove") if holds_many else ("set",)
 
     def __set_name__(self, owner: type[Class], name: str) -> None:
         self.attribute = name
@@ -190,6 +207,7 @@ class Message(Generic[E, P, R]):
     allowed_in: the power states in which it may start (empty: any).
     raises: the errors it may answer with, besides those every call may.
     extension: why the message exists although the specification has it not.
+    this: what the specification calls the parameter that names the object.
     """
 
     static: ClassVar[bool] = False
@@ -203,6 +221,7 @@ class Message(Generic[E, P, R]):
         raises: Collection[type[Exception]],
         session: bool,
         extension: str | None,
+        this: str = "self",
     ) -> None:
         self.stub: Callable[..., Any] = stub
         self.doc = inspect.getdoc(stub) or ""
@@ -212,6 +231,7 @@ class Message(Generic[E, P, R]):
         self.raises = tuple(raises)
         self.session = session
         self.extension = extension
+        self.this = this
 
     def __set_name__(self, owner: type[Class], name: str) -> None:
         self.owner = owner
@@ -238,11 +258,12 @@ def message(
     allowed_in: Collection[enum.StrEnum] = (),
     raises: Collection[type[Exception]] = (),
     extension: str | None = None,
+    this: str = "self",
 ) -> Callable[[Callable[Concatenate[E, P], R]], Message[E, P, R]]:
     """Declare a message on an object; the stub's docstring explains every parameter."""
 
     def declare(stub: Callable[Concatenate[E, P], R]) -> Message[E, P, R]:
-        return Message(stub, min_role, operation, allowed_in, raises, True, extension)
+        return Message(stub, min_role, operation, allowed_in, raises, True, extension, this)
 
     return declare
 
@@ -273,7 +294,7 @@ class Class:
     wire: the name in the specification, where Python's differs.
     derived: the names of the derived class-wide messages that exist, of `get_all`,
         `get_all_records`, `get_by_uuid`, `get_by_name_label`, `get_record`, `create`, `destroy`.
-    getters, setters: whether the per-field accessors exist.
+    accessors: whether the per-field getters and setters exist.
     volatile: objects live in memory only.
     min_role: of the derived setters, `create` and `destroy`.
     """
