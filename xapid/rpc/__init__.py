@@ -1,0 +1,1 @@
+"""From bytes to a checked call and back: codec, sessions, tasks, dispatch."""
