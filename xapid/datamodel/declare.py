@@ -314,12 +314,7 @@ class Class:
         cls,
         *,
         wire: str | None = None,
-        derived: Collection[str] = (
-            "get_all",
-            "get_all_records",
-            "get_by_uuid",
-            "get_record",
-        ),
+        derived: Collection[str] = ("get_all", "get_all_records", "get_by_uuid", "get_record"),
         accessors: bool = True,
         volatile: bool = False,
         min_role: str = "pool-operator",
