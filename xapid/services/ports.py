@@ -5,14 +5,14 @@ from __future__ import annotations
 import enum
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from ..datamodel.declare import Class, Field, Message, Ref, StaticMessage
+from ..xen.plan import BackendDisk
 
 if TYPE_CHECKING:
     from ..datamodel.errors import ApiError
-    from ..datamodel.network import Network
     from ..datamodel.session import Session
     from ..datamodel.sr import SR
     from ..datamodel.task import Task
@@ -90,16 +90,6 @@ class Operations(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class BackendDisk:
-    """What a domain needs to open a disk, made by a storage driver and never by a client."""
-
-    path: str
-    format: Literal["raw", "qcow2", "empty"]
-    backend: Literal["phy", "qdisk"]
-    direct_io_safe: bool = False
-
-
 class Disks(Protocol):
     """Disks as others than the storage services need them."""
 
@@ -112,7 +102,7 @@ class Disks(Protocol):
     async def detach(self, vbd: Ref[VBD]) -> None:
         """Let go of the VBD's disk; nothing happens when it is not held."""
 
-    async def open(self, vdi: Ref[VDI]) -> str:
+    async def open(self, vdi: Ref[VDI]) -> Path:
         """Hold a disk for the daemon itself, writable: the path of a file or block device."""
 
     async def close(self, vdi: Ref[VDI]) -> None:

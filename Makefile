@@ -1,0 +1,62 @@
+# Two commands are enough: `make run` starts xapid on the mock, `make test` runs its tests.
+
+PYTHON ?= python3
+SUITE ?= bookworm
+TORTURE_KILLS ?= 200
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help venv run check test test-xen torture lock wheel docs clean
+
+help:
+	@echo "make run       set up and start xapid on the mock: state in ./.xapid, https://127.0.0.1:8443"
+	@echo "make test      set up and run every test that needs no Xen host"
+	@echo "make check     formatting, lint and types"
+	@echo "make test-xen  run the suite on a real Xen host in QEMU (SUITE=bookworm or trixie)"
+	@echo "make torture   $(TORTURE_KILLS) kills of the daemon under writes (TORTURE_KILLS=N)"
+	@echo "make venv      only set up .venv"
+	@echo "make docs      write docs/api.md from the datamodel"
+	@echo "make wheel     build dist/*.whl for this Python and this Xen"
+	@echo "make lock      resolve the dependencies again"
+
+venv: .venv/installed
+
+NATIVE := $(wildcard native/*.h native/*.c native/*.py native/mock/*)
+
+.venv/installed: requirements-dev.lock pyproject.toml setup.py $(NATIVE)
+	@tools/prerequisites $(PYTHON)
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: venv
+	@exec $(BIN)/xapid --state-dir .xapid --https 127.0.0.1:8443 --socket .xapid/xapid.sock
+
+check: venv
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: venv
+	$(BIN)/pytest -n 2 tests
+
+test-xen: venv
+	SUITE=$(SUITE) $(BIN)/pytest -p no:xdist tests/xen
+
+torture: venv
+	$(BIN)/python -m tests.torture --kills $(TORTURE_KILLS)
+
+docs: venv
+	$(BIN)/python -m xapid.datamodel.document > docs/api.md
+
+wheel: venv
+	$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation -w dist .
+
+lock:
+	$(BIN)/python -m pip install -q uv
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --extra dev pyproject.toml -o requirements-dev.lock
+
+clean:
+	rm -rf .venv build dist *.egg-info xapid/xenworker/_libxl*.so

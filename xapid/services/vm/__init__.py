@@ -1,0 +1,1 @@
+"""Virtual machines on this host: their records, their life, and what Xen says of them."""

@@ -1,0 +1,127 @@
+"""Building a domain: its disks, wires and memory, then libxl; and taking all that down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import structlog
+
+from ...datamodel.declare import Ref
+from ...datamodel.enums import DomainType
+from ...datamodel.vbd import VBD
+from ...datamodel.vif import VIF
+from ...datamodel.vm import VM
+from ...db.store import Store
+from ...undo import Undo
+from ...xen.client import XenClient
+from ...xen.plan import (
+    Boot,
+    cpu_mask,
+    domain_type,
+    plan_boot,
+    plan_disk,
+    plan_domain,
+    plan_nic,
+    sched_params,
+)
+from ..ports import Call, Disks, Wires
+from .bootfiles import BootFiles
+from .memory import MemoryLedger
+
+log = structlog.get_logger(__name__)
+
+AFTER_DISKS, AFTER_BUILD = 0.1, 0.9
+
+
+@dataclass
+class DomainBuilder:
+    """Makes domains of VM records, each left paused, and releases what they used."""
+
+    store: Store
+    xen: XenClient
+    disks: Disks
+    wires: Wires
+    memory: MemoryLedger
+    boot_files: BootFiles
+    vnc_directory: Path | None
+
+    async def build(
+        self, call: Call, record: VM, undo: Undo, *, force: bool, image: Path | None = None
+    ) -> int:
+        """A paused domain for the VM: booted, or restored from the path `image`. Its domid.
+
+        Every step is in `undo`. force: skip the check for free memory.
+        Raises what the plan, the disks, the wires, the memory and libxl refuse.
+        """
+        boot = plan_boot(record) if image is None else Boot(domain_type(record))
+        config = await self._configuration(record, boot, undo)
+        call.progress(AFTER_DISKS)
+        needed_kib = await self.xen.need_memory(config)
+        async with self.memory.reserved(record.uuid, needed_kib, unchecked=force):
+            domid = await self._create(call, record, config, image)
+            undo.add(self.xen.domain_destroy, domid, record.uuid)
+        if mask := cpu_mask(record.VCPUs_params):
+            await self.xen.set_vcpu_affinity(domid, mask)
+        call.progress(AFTER_BUILD)
+        return domid
+
+    async def _configuration(self, record: VM, boot: Boot, undo: Undo) -> dict[str, Any]:
+        sched_params(record.VCPUs_params)  # refuse before anything was attached
+        cpu_mask(record.VCPUs_params)
+        paths = await self.boot_files.resolve(boot)
+        kind = boot.domain_type
+        planned_disks = [await self._attach_disk(ref, kind, undo) for ref in self._drives(record)]
+        planned_nics = [await self._attach_nic(ref, kind, undo) for ref in record.VIFs]
+        return plan_domain(
+            record, boot, paths, planned_disks, planned_nics, vnc_socket=self.vnc_socket(record)
+        )
+
+    def _drives(self, record: VM) -> list[Ref[VBD]]:
+        """Bootable disks first: a bootloader looks at the first one."""
+        return sorted(
+            record.VBDs,
+            key=lambda ref: (not self.store.get(ref).bootable, self.store.get(ref).userdevice),
+        )
+
+    async def _attach_disk(self, ref: Ref[VBD], kind: DomainType, undo: Undo) -> Mapping[str, Any]:
+        backend = await self.disks.attach(ref)
+        undo.add(self.disks.detach, ref)
+        return plan_disk(self.store.get(ref), backend, kind)
+
+    async def _attach_nic(self, ref: Ref[VIF], kind: DomainType, undo: Undo) -> Mapping[str, Any]:
+        bridge = await self.wires.attach(ref)
+        undo.add(self.wires.detach, ref)
+        return plan_nic(self.store.get(ref), bridge, kind)
+
+    async def _create(
+        self, call: Call, record: VM, config: dict[str, Any], image: Path | None
+    ) -> int:
+        userdata = orjson.dumps({"vm": record.uuid, "task": call.task}).decode()
+
+        def progress(fraction: float) -> None:
+            call.progress(AFTER_DISKS + fraction * (AFTER_BUILD - AFTER_DISKS))
+
+        if image is None:
+            return await self.xen.domain_create(config, userdata, progress=progress)
+        return await self.xen.domain_restore(config, userdata, image, 0, progress=progress)
+
+    async def release(self, record: VM) -> None:
+        """Let go of the disks and wires of a VM whose domain is gone. Logs what fails."""
+        for vbd in record.VBDs:
+            try:
+                await self.disks.detach(vbd)
+            except Exception:
+                log.exception("disk not released", vm=record.name_label, vbd=vbd)
+        for vif in record.VIFs:
+            try:
+                await self.wires.detach(vif)
+            except Exception:
+                log.exception("network not released", vm=record.name_label, vif=vif)
+
+    def vnc_socket(self, record: VM) -> str:
+        """Where the screen of an HVM guest is served; "" where there is no place for it."""
+        return str(self.vnc_directory / record.uuid) if self.vnc_directory else ""

@@ -1,0 +1,76 @@
+"""Domains that another toolstack made: shown as VM records, never touched."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import structlog
+
+from ...datamodel.declare import Ref
+from ...datamodel.enums import VmPowerState
+from ...datamodel.host import Host
+from ...datamodel.vm import VM
+from ...db.store import Store
+from ...db.text import clean_text
+from ...xen.plan import KIB, domain_name
+from ...xen.types import Domain
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class ForeignDomains:
+    """Keeps one volatile VM record for each domain that no VM of ours stands for."""
+
+    store: Store
+    host: Ref[Host]
+    _writing: asyncio.Task[None] | None = None
+    _latest: tuple[Domain, ...] = ()
+
+    def update(self, domains: Iterable[Domain]) -> None:
+        """Take the list of domains; the records follow at once."""
+        self._latest = tuple(d for d in domains if d.domid != 0)
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write(), name="foreign domains")
+
+    async def _write(self) -> None:
+        try:
+            await self._reflect(self._latest)
+        except Exception:
+            log.exception("foreign domains not shown")
+
+    async def _reflect(self, domains: tuple[Domain, ...]) -> None:
+        shown = {vm.uuid: vm for vm in self.store.all(VM) if vm.is_foreign_domain}
+        ours = {vm.uuid for vm in self.store.all(VM)} - set(shown)
+        there = {d.uuid: d for d in domains if d.uuid not in ours and not self._half_made(d)}
+        async with self.store.transaction() as tx:
+            for uuid in set(shown) - set(there):
+                tx.destroy(shown[uuid].ref)
+            for uuid, domain in there.items():
+                values = self._values(domain)
+                if uuid not in shown:
+                    tx.create(VM, {"is_foreign_domain": True, **values}, uuid=uuid, volatile=True)
+                    log.info("a domain that is not ours", domid=domain.domid, name=domain.name)
+                else:
+                    tx.update(shown[uuid].ref, values)
+
+    @staticmethod
+    def _half_made(domain: Domain) -> bool:
+        return domain.name == domain_name(domain.uuid) and not domain.ours
+
+    def _values(self, domain: Domain) -> dict[str, object]:
+        memory = domain.max_memkb * KIB
+        return {
+            "name_label": clean_text(domain.name or f"domain {domain.domid}"),
+            "name_description": "Made by another toolstack; xapid only shows it.",
+            "power_state": VmPowerState.PAUSED if domain.paused else VmPowerState.RUNNING,
+            "domid": domain.domid,
+            "resident_on": self.host,
+            "memory_static_max": memory,
+            "memory_dynamic_max": memory,
+            "memory_target": domain.current_memkb * KIB,
+            "VCPUs_max": domain.vcpu_max_id + 1,
+            "VCPUs_at_startup": domain.vcpu_online,
+        }
