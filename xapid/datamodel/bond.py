@@ -1,7 +1,6 @@
-"""TODO Bond."""
+"""Bonds of physical interfaces."""
 
 # mypy: disable-error-code="empty-body"
-
 # ruff: noqa: N803 (parameters are spelled as on the wire)
 
 from __future__ import annotations
@@ -32,12 +31,16 @@ if TYPE_CHECKING:
 
 
 class Bond(Class):
-    """TODO Bond."""
+    """Several physical interfaces that act as one."""
 
-    uuid = ROrun(String, "TODO uuid.")
-    master = ROins(RefTo("PIF"), "TODO master.", inverse="bond_master_of")
-    slaves = ROrun(SetOf(RefTo("PIF")), "TODO slaves.", inverse="bond_slave_of")
-    other_config = RW(MapOf(String, String), "TODO other_config.")
+    uuid = ROrun(String, "Permanent identity, in the usual form of 36 characters.")
+    master = ROins(
+        RefTo("PIF"), "The interface that the bond appears as.", inverse="bond_master_of"
+    )
+    slaves = ROrun(
+        SetOf(RefTo("PIF")), "The interfaces that make up the bond.", inverse="bond_slave_of"
+    )
+    other_config = RW(MapOf(String, String), "Keys and values for the clients' own use.")
 
     @static_message(min_role="pool-operator")
     @staticmethod
@@ -48,15 +51,15 @@ class Bond(Class):
         mode: BondMode = BondMode.BALANCE_SLB,
         properties: Mapping[str, str] = EMPTY,
     ) -> Ref[Bond]:
-        """TODO create.
+        """Join several interfaces of a host into a bond.
 
-        network: TODO network.
-        members: TODO members.
-        MAC: TODO MAC.
-        mode: TODO mode.
-        properties: TODO properties.
+        network: the network that the bond joins.
+        members: the interfaces.
+        MAC: Ethernet address of the bond; empty takes that of a member.
+        mode: how traffic is spread over the members.
+        properties: further settings of the mode.
         """
 
     @message(min_role="pool-operator")
     def destroy(self) -> None:
-        """TODO destroy."""
+        """Take a bond apart; its members become interfaces of their own again."""

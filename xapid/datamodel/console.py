@@ -1,4 +1,4 @@
-"""TODO console."""
+"""Consoles of virtual machines."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class Console(
     derived=("create", "destroy", "get_all", "get_all_records", "get_by_uuid", "get_record"),
     min_role="vm-admin",
 ):
-    """TODO console."""
+    """A way to see the screen, or to use the terminal, of a VM."""
 
-    uuid = ROrun(String, "TODO uuid.")
-    protocol = ROrun(EnumOf(ConsoleProtocol), "TODO protocol.")
-    location = ROrun(String, "TODO location.")
-    VM = ROrun(RefTo("VM"), "TODO VM.", inverse="consoles")
-    other_config = RW(MapOf(String, String), "TODO other_config.")
+    uuid = ROrun(String, "Permanent identity, in the usual form of 36 characters.")
+    protocol = ROrun(EnumOf(ConsoleProtocol), "The protocol that the console speaks.")
+    location = ROrun(String, "The URI that the console is reached at.")
+    VM = ROrun(RefTo("VM"), "The VM whose console it is.", inverse="consoles")
+    other_config = RW(MapOf(String, String), "Keys and values for the clients' own use.")

@@ -1,4 +1,4 @@
-"""TODO crashdump."""
+"""Crash dumps of virtual machines."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from .declare import RW, Class, MapOf, RefTo, ROins, ROrun, String, message
 
 
 class Crashdump(Class, wire="crashdump"):
-    """TODO crashdump."""
+    """The memory of a guest at the moment it crashed."""
 
-    uuid = ROrun(String, "TODO uuid.")
-    VM = ROins(RefTo("VM"), "TODO VM.", inverse="crash_dumps")
-    VDI = ROins(RefTo("VDI"), "TODO VDI.", inverse="crash_dumps")
-    other_config = RW(MapOf(String, String), "TODO other_config.")
+    uuid = ROrun(String, "Permanent identity, in the usual form of 36 characters.")
+    VM = ROins(RefTo("VM"), "The VM that crashed.", inverse="crash_dumps")
+    VDI = ROins(RefTo("VDI"), "The image that holds the memory.", inverse="crash_dumps")
+    other_config = RW(MapOf(String, String), "Keys and values for the clients' own use.")
 
     @message(min_role="pool-operator")
     def destroy(self) -> None:
-        """TODO destroy."""
+        """Remove a crash dump together with its image."""

@@ -1,4 +1,4 @@
-"""TODO event."""
+"""Events: how clients hear of changes."""
 
 # mypy: disable-error-code="empty-body"
 
@@ -21,34 +21,36 @@ from .errors import EventsLost, EventSubscriptionParseFailure, SessionNotRegiste
 
 
 class Event(Class, wire="event", derived=(), accessors=False, volatile=True):
-    """TODO event."""
+    """A change of an object, as told to the sessions that registered for it."""
 
-    id = ROins(Int, "TODO id.")
-    timestamp = ROins(DateTime, "TODO timestamp.")
-    class_ = ROins(String, "TODO class.")
-    operation = ROins(EnumOf(EventOperation), "TODO operation.")
-    ref_ = ROins(String, "TODO ref.")
-    obj_uuid = ROins(String, "TODO obj_uuid.")
+    id = ROins(Int, "Number of the event; later events have higher numbers.")
+    timestamp = ROins(DateTime, "When the change was made.")
+    class_ = ROins(String, "The class of the object that changed.")
+    operation = ROins(EnumOf(EventOperation), "What happened to the object.")
+    ref_ = ROins(String, "The reference of the object that changed.")
+    obj_uuid = ROins(String, "The UUID of the object that changed.")
     snapshot = ROrun(
         RecordOf("<class>"),
-        "TODO snapshot.",
+        "The record of the object after the change; after a destroy, the last one.",
         extension="Clients of today read the object from the event and do not ask again.",
     )
 
     @static_message(min_role="read-only", raises=(EventSubscriptionParseFailure,))
     @staticmethod
     def register(classes: tuple[str, ...]) -> None:
-        """TODO register.
+        """Begin to collect events of some classes for the session.
 
-        classes: TODO classes.
+        Registering again adds classes.
+
+        classes: names of the classes; an asterisk stands for all.
         """
 
     @static_message(min_role="read-only", raises=(EventSubscriptionParseFailure,))
     @staticmethod
     def unregister(classes: tuple[str, ...]) -> None:
-        """TODO unregister.
+        """Stop collecting events of some classes for the session.
 
-        classes: TODO classes.
+        classes: names of the classes; an asterisk stands for all.
         """
 
     @static_message(
@@ -57,9 +59,9 @@ class Event(Class, wire="event", derived=(), accessors=False, volatile=True):
     )
     @staticmethod
     def next() -> tuple[Record[Event], ...]:
-        """TODO next."""
+        """Get the events that the session has not seen yet, and wait for one if there are none."""
 
     @static_message(min_role="read-only")
     @staticmethod
     def get_current_id() -> int:
-        """TODO get_current_id."""
+        """Get the number of the latest event."""

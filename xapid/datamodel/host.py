@@ -1,4 +1,4 @@
-"""TODO host."""
+"""Physical hosts."""
 
 # mypy: disable-error-code="empty-body"
 
@@ -44,55 +44,77 @@ class Host(
     wire="host",
     derived=("get_all", "get_all_records", "get_by_name_label", "get_by_uuid", "get_record"),
 ):
-    """TODO host."""
+    """A physical machine that runs virtual machines."""
 
-    uuid = ROrun(String, "TODO uuid.")
-    name_label = RW(String, "TODO name_label.")
-    name_description = RW(String, "TODO name_description.")
-    memory_overhead = ROrun(Int, "TODO memory_overhead.")
+    uuid = ROrun(String, "Permanent identity, in the usual form of 36 characters.")
+    name_label = RW(String, "Name shown to people; it need not be unique.")
+    name_description = RW(String, "A longer text shown to people.")
+    memory_overhead = ROrun(Int, "Bytes of memory that Xen keeps for itself.")
     allowed_operations = ROrun(
-        SetOf(EnumOf(HostAllowedOperations)), "TODO allowed_operations.", volatile=True
+        SetOf(EnumOf(HostAllowedOperations)),
+        "The operations that may be started now.",
+        volatile=True,
     )
     current_operations = ROrun(
-        MapOf(String, EnumOf(HostAllowedOperations)), "TODO current_operations.", volatile=True
+        MapOf(String, EnumOf(HostAllowedOperations)),
+        "The operations that run now, by the reference of their task.",
+        volatile=True,
     )
-    API_version_major = ROrun(Int, "TODO API_version_major.")
-    API_version_minor = ROrun(Int, "TODO API_version_minor.")
-    API_version_vendor = ROrun(String, "TODO API_version_vendor.")
+    API_version_major = ROrun(
+        Int, "The API revision that the host speaks: the number before the point."
+    )
+    API_version_minor = ROrun(
+        Int, "The API revision that the host speaks: the number after the point."
+    )
+    API_version_vendor = ROrun(String, "Who made this implementation of the API.")
     API_version_vendor_implementation = ROrun(
-        MapOf(String, String), "TODO API_version_vendor_implementation."
+        MapOf(String, String), "Version and details of this implementation."
     )
-    enabled = ROrun(Bool, "TODO enabled.", default=True)
-    software_version = ROins(MapOf(String, String), "TODO software_version.")
-    other_config = RW(MapOf(String, String), "TODO other_config.")
-    capabilities = ROins(SetOf(String), "TODO capabilities.")
-    cpu_configuration = ROrun(MapOf(String, String), "TODO cpu_configuration.")
-    sched_policy = ROrun(String, "TODO sched_policy.")
-    supported_bootloaders = ROrun(SetOf(String), "TODO supported_bootloaders.")
-    resident_VMs = ROrun(SetOf(RefTo("VM")), "TODO resident_VMs.", inverse="resident_on")
-    logging = RW(MapOf(String, String), "TODO logging.")
-    PIFs = ROrun(SetOf(RefTo("PIF")), "TODO PIFs.", inverse="host")
-    suspend_image_sr = RW(RefTo("SR"), "TODO suspend_image_sr.")
-    crash_dump_sr = RW(RefTo("SR"), "TODO crash_dump_sr.")
-    crashdumps = ROrun(SetOf(RefTo("host_crashdump")), "TODO crashdumps.", inverse="host")
-    patches = ROrun(SetOf(RefTo("host_patch")), "TODO patches.", inverse="host")
-    PBDs = ROrun(SetOf(RefTo("PBD")), "TODO PBDs.", inverse="host")
-    host_CPUs = ROrun(SetOf(RefTo("host_cpu")), "TODO host_CPUs.", inverse="host")
-    hostname = RW(String, "TODO hostname.")
-    address = RW(String, "TODO address.")
-    metrics = ROrun(RefTo("host_metrics"), "TODO metrics.")
-    license_params = ROrun(MapOf(String, String), "TODO license_params.")
+    enabled = ROrun(Bool, "True when the host may start VMs.", default=True)
+    software_version = ROins(MapOf(String, String), "Versions of the software on the host.")
+    other_config = RW(MapOf(String, String), "Keys and values for the clients' own use.")
+    capabilities = ROins(SetOf(String), "What Xen can run on this host, such as `xen-3.0-x86_64`.")
+    cpu_configuration = ROrun(
+        MapOf(String, String), "Numbers of processors, cores, threads and nodes."
+    )
+    sched_policy = ROrun(String, "The scheduler that Xen uses.")
+    supported_bootloaders = ROrun(SetOf(String), "The bootloaders that PV_bootloader may name.")
+    resident_VMs = ROrun(
+        SetOf(RefTo("VM")),
+        "The VMs that run on the host, the control domain among them.",
+        inverse="resident_on",
+    )
+    logging = RW(MapOf(String, String), "Where the logs of the host go.")
+    PIFs = ROrun(SetOf(RefTo("PIF")), "The network interfaces of the host.", inverse="host")
+    suspend_image_sr = RW(
+        RefTo("SR"), "Where saved states of VMs on this host go; null leaves it to the pool."
+    )
+    crash_dump_sr = RW(
+        RefTo("SR"), "Where crash dumps of VMs on this host go; null leaves it to the pool."
+    )
+    crashdumps = ROrun(
+        SetOf(RefTo("host_crashdump")), "Dumps that the host left when it crashed.", inverse="host"
+    )
+    patches = ROrun(SetOf(RefTo("host_patch")), "The patches on the host.", inverse="host")
+    PBDs = ROrun(
+        SetOf(RefTo("PBD")), "How the host reaches its storage repositories.", inverse="host"
+    )
+    host_CPUs = ROrun(SetOf(RefTo("host_cpu")), "The processors of the host.", inverse="host")
+    hostname = RW(String, "Host name, as DNS knows it.")
+    address = RW(String, "Address that others reach the host by.")
+    metrics = ROrun(RefTo("host_metrics"), "What is measured of the host.")
+    license_params = ROrun(MapOf(String, String), "What the licence of the host says.")
 
     @message(min_role="client-cert", this="host")
     def disable(self, auto_enable: bool = True) -> None:
-        """TODO disable.
+        """Let the host start no more VMs; those that run go on.
 
-        auto_enable: TODO auto_enable.
+        auto_enable: let the host enable itself when it boots next.
         """
 
     @message(min_role="client-cert", this="host", operation=HostAllowedOperations.ENABLE)
     def enable(self) -> None:
-        """TODO enable."""
+        """Let the host start VMs again."""
 
     @message(
         min_role="pool-operator",
@@ -101,7 +123,7 @@ class Host(
         raises=(HostNotDisabled, HostHasResidentVMs),
     )
     def shutdown(self) -> None:
-        """TODO shutdown."""
+        """Switch the host off. It must be disabled and run no VMs."""
 
     @message(
         min_role="pool-operator",
@@ -110,54 +132,54 @@ class Host(
         raises=(HostNotDisabled, HostHasResidentVMs),
     )
     def reboot(self) -> None:
-        """TODO reboot."""
+        """Reboot the host. It must be disabled and run no VMs."""
 
     @message(min_role="pool-operator", this="host")
     def dmesg(self) -> str:
-        """TODO dmesg."""
+        """Get the messages of Xen."""
 
     @message(min_role="pool-operator", this="host")
     def dmesg_clear(self) -> str:
-        """TODO dmesg_clear."""
+        """Get the messages of Xen, and clear them."""
 
     @message(min_role="read-only", this="host")
     def get_log(self) -> str:
-        """TODO get_log."""
+        """Get the log of the host."""
 
     @message(min_role="pool-admin", this="host")
     def send_debug_keys(self, keys: str) -> None:
-        """TODO send_debug_keys.
+        """Send debug keys to Xen; what they bring is among its messages.
 
-        keys: TODO keys.
+        keys: the keys, one letter each.
         """
 
     @message(min_role="pool-operator", this="host")
     def bugreport_upload(self, url: str, options: Mapping[str, str]) -> None:
-        """TODO bugreport_upload.
+        """Gather a report on the state of the host, and upload it.
 
-        url: TODO url.
-        options: TODO options.
+        url: where to upload it to.
+        options: options of the upload.
         """
 
     @static_message(min_role="read-only")
     @staticmethod
     def list_methods() -> tuple[str, ...]:
-        """TODO list_methods."""
+        """Get the names of all methods."""
 
     @message(min_role="pool-operator", this="host", raises=(LicenseProcessingError,))
     def license_apply(self, contents: str) -> None:
-        """TODO license_apply.
+        """Apply a licence to the host.
 
-        contents: TODO contents.
+        contents: the licence file, encoded in base64.
         """
 
     @message(min_role="pool-operator")
     def destroy(self) -> None:
-        """TODO destroy."""
+        """Remove the record of a host that is lost for good."""
 
     @message(min_role="pool-operator", this="host", raises=(CannotEvacuateHost,))
     def assert_can_evacuate(self) -> None:
-        """TODO assert_can_evacuate."""
+        """Fail unless all VMs can leave the host; the error says which cannot."""
 
     @message(
         min_role="client-cert",
@@ -166,48 +188,48 @@ class Host(
         raises=(CannotEvacuateHost,),
     )
     def evacuate(self, network: Ref[Network] = NULL, evacuate_batch_size: int = 0) -> None:
-        """TODO evacuate.
+        """Move all running VMs to other hosts.
 
-        network: TODO network.
-        evacuate_batch_size: TODO evacuate_batch_size.
+        network: the network to move them over; null for the usual one.
+        evacuate_batch_size: how many to move at once; 0 lets the server decide.
         """
 
     @message(min_role="pool-operator", this="host")
     def syslog_reconfigure(self) -> None:
-        """TODO syslog_reconfigure."""
+        """Make the logging that `logging` asks for take effect."""
 
     @static_message(min_role="pool-operator")
     @staticmethod
     def management_reconfigure(pif: Ref[PIF]) -> None:
-        """TODO management_reconfigure.
+        """Move management to another interface.
 
-        pif: TODO pif.
+        pif: the interface.
         """
 
     @static_message(min_role="pool-operator")
     @staticmethod
     def local_management_reconfigure(interface: str) -> None:
-        """TODO local_management_reconfigure.
+        """Move management to another interface while the host has no master.
 
-        interface: TODO interface.
+        interface: name of the interface.
         """
 
     @static_message(min_role="pool-operator")
     @staticmethod
     def management_disable() -> None:
-        """TODO management_disable."""
+        """Stop serving the API on the network; the local socket stays."""
 
     @message(min_role="read-only", this="host")
     def get_system_status_capabilities(self) -> str:
-        """TODO get_system_status_capabilities."""
+        """Get, as XML, what a report on the state of the host can contain."""
 
     @message(min_role="pool-operator", this="host")
     def restart_agent(self) -> None:
-        """TODO restart_agent."""
+        """Restart this daemon. VMs go on."""
 
     @message(min_role="pool-operator", this="host", raises=(HostNameInvalid,))
     def set_hostname_live(self, hostname: str) -> None:
-        """TODO set_hostname_live.
+        """Change the host name at once.
 
-        hostname: TODO hostname.
+        hostname: the new name.
         """

@@ -1,4 +1,4 @@
-"""TODO host_cpu."""
+"""The processors of hosts."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from .declare import Class, Float, Int, RefTo, ROrun, String
 
 
 class HostCpu(Class, wire="host_cpu"):
-    """TODO host_cpu."""
+    """A processor of a host."""
 
-    uuid = ROrun(String, "TODO uuid.")
-    host = ROrun(RefTo("host"), "TODO host.", inverse="host_CPUs")
-    number = ROrun(Int, "TODO number.")
-    vendor = ROrun(String, "TODO vendor.")
-    speed = ROrun(Int, "TODO speed.")
-    modelname = ROrun(String, "TODO modelname.")
-    family = ROrun(Int, "TODO family.")
-    model = ROrun(Int, "TODO model.")
-    stepping = ROrun(String, "TODO stepping.")
-    flags = ROrun(String, "TODO flags.")
-    features = ROrun(String, "TODO features.")
-    utilisation = ROrun(Float, "TODO utilisation.", volatile=True)
+    uuid = ROrun(String, "Permanent identity, in the usual form of 36 characters.")
+    host = ROrun(RefTo("host"), "The host that the processor is in.", inverse="host_CPUs")
+    number = ROrun(Int, "Number of the processor within its host, from 0.")
+    vendor = ROrun(String, "Name of the maker.")
+    speed = ROrun(Int, "Clock rate in megahertz.")
+    modelname = ROrun(String, "Name of the model.")
+    family = ROrun(Int, "Number of the processor family.")
+    model = ROrun(Int, "Number of the model within the family.")
+    stepping = ROrun(String, "Revision of the model.")
+    flags = ROrun(String, "Features of the processor, as words.")
+    features = ROrun(String, "Features of the processor, as hexadecimal words.")
+    utilisation = ROrun(
+        Float, "Share of time that the processor was busy, from 0.0 to 1.0.", volatile=True
+    )

@@ -1,4 +1,4 @@
-"""TODO host_crashdump."""
+"""Crash dumps of hosts."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ if TYPE_CHECKING:
 
 
 class HostCrashdump(Class, wire="host_crashdump"):
-    """TODO host_crashdump."""
+    """What a host left behind when it crashed."""
 
-    uuid = ROrun(String, "TODO uuid.")
-    host = ROins(RefTo("host"), "TODO host.", inverse="crashdumps")
-    timestamp = ROrun(DateTime, "TODO timestamp.")
-    size = ROrun(Int, "TODO size.")
-    other_config = RW(MapOf(String, String), "TODO other_config.")
+    uuid = ROrun(String, "Permanent identity, in the usual form of 36 characters.")
+    host = ROins(RefTo("host"), "The host that crashed.", inverse="crashdumps")
+    timestamp = ROrun(DateTime, "When the host crashed.")
+    size = ROrun(Int, "Size of the dump in bytes.")
+    other_config = RW(MapOf(String, String), "Keys and values for the clients' own use.")
 
     @message(min_role="pool-operator")
     def destroy(self) -> None:
-        """TODO destroy."""
+        """Remove the dump and its record."""
 
     @message(min_role="pool-operator")
     def upload(self, url: str, options: Mapping[str, str]) -> None:
-        """TODO upload.
+        """Upload the dump.
 
-        url: TODO url.
-        options: TODO options.
+        url: where to upload it to.
+        options: options of the upload.
         """

@@ -1,4 +1,4 @@
-"""TODO host_metrics."""
+"""What is measured of hosts."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from .declare import Bool, Class, DateTime, Int, ROrun, String
 
 
 class HostMetrics(Class, wire="host_metrics"):
-    """TODO host_metrics."""
+    """What is measured of a host."""
 
-    uuid = ROrun(String, "TODO uuid.")
-    memory_total = ROrun(Int, "TODO memory_total.", volatile=True)
-    memory_free = ROrun(Int, "TODO memory_free.", volatile=True)
-    live = ROrun(Bool, "TODO live.", volatile=True)
-    last_updated = ROrun(DateTime, "TODO last_updated.", volatile=True)
+    uuid = ROrun(String, "Permanent identity, in the usual form of 36 characters.")
+    memory_total = ROrun(Int, "Bytes of memory that the host has.", volatile=True)
+    memory_free = ROrun(Int, "Bytes of memory that Xen has not given to anyone.", volatile=True)
+    live = ROrun(Bool, "True while the host answers.", volatile=True)
+    last_updated = ROrun(DateTime, "When these values were last read.", volatile=True)

@@ -1,4 +1,4 @@
-"""TODO host_patch."""
+"""Patches as they stand on a host."""
 
 # mypy: disable-error-code="empty-body"
 
@@ -12,23 +12,25 @@ class HostPatch(
     wire="host_patch",
     derived=("get_all", "get_all_records", "get_by_name_label", "get_by_uuid", "get_record"),
 ):
-    """TODO host_patch."""
+    """A patch as it stands on one host."""
 
-    uuid = ROrun(String, "TODO uuid.")
-    name_label = ROins(String, "TODO name_label.")
-    name_description = ROins(String, "TODO name_description.")
-    version = ROins(String, "TODO version.")
-    host = ROins(RefTo("host"), "TODO host.", inverse="patches")
-    applied = ROrun(Bool, "TODO applied.")
-    timestamp_applied = ROrun(DateTime, "TODO timestamp_applied.")
-    size = ROrun(Int, "TODO size.")
-    pool_patch = ROins(RefTo("pool_patch"), "TODO pool_patch.", inverse="host_patches")
-    other_config = RW(MapOf(String, String), "TODO other_config.")
+    uuid = ROrun(String, "Permanent identity, in the usual form of 36 characters.")
+    name_label = ROins(String, "Name shown to people; it need not be unique.")
+    name_description = ROins(String, "A longer text shown to people.")
+    version = ROins(String, "The version of the patch.")
+    host = ROins(RefTo("host"), "The host that has the patch.", inverse="patches")
+    applied = ROrun(Bool, "True when the patch has been applied.")
+    timestamp_applied = ROrun(DateTime, "When the patch was applied.")
+    size = ROrun(Int, "Size of the patch in bytes.")
+    pool_patch = ROins(
+        RefTo("pool_patch"), "The patch as the pool knows it.", inverse="host_patches"
+    )
+    other_config = RW(MapOf(String, String), "Keys and values for the clients' own use.")
 
     @message(min_role="pool-operator")
     def destroy(self) -> None:
-        """TODO destroy."""
+        """Remove the patch from the disk of the host."""
 
     @message(min_role="pool-operator")
     def apply(self) -> str:
-        """TODO apply."""
+        """Apply the patch, and get the output of its script."""

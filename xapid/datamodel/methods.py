@@ -242,11 +242,7 @@ def _class_wide(cls: type[Class]) -> Iterator[Method]:
             ref,
             f"Make a {wire} from a record.",
         ),
-        Kind.DESTROY: (
-            (this,),
-            Void,
-            f"Destroy a {wire}, unless another object needs it.",
-        ),
+        Kind.DESTROY: ((this,), Void, f"Destroy a {wire}, unless another object needs it."),
     }
     for kind, (params, result, doc) in shapes.items():
         if kind.value in cls.derived:

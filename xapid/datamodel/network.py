@@ -1,4 +1,4 @@
-"""TODO network."""
+"""Virtual networks."""
 
 from __future__ import annotations
 
@@ -20,18 +20,28 @@ class Network(
     ),
     min_role="vm-admin",
 ):
-    """TODO network."""
+    """A virtual switch that joins virtual and physical interfaces."""
 
-    uuid = ROrun(String, "TODO uuid.")
-    name_label = RW(String, "TODO name_label.", min_role="pool-operator")
-    name_description = RW(String, "TODO name_description.", min_role="pool-operator")
+    uuid = ROrun(String, "Permanent identity, in the usual form of 36 characters.")
+    name_label = RW(
+        String, "Name shown to people; it need not be unique.", min_role="pool-operator"
+    )
+    name_description = RW(String, "A longer text shown to people.", min_role="pool-operator")
     allowed_operations = ROrun(
-        SetOf(EnumOf(NetworkOperations)), "TODO allowed_operations.", volatile=True
+        SetOf(EnumOf(NetworkOperations)), "The operations that may be started now.", volatile=True
     )
     current_operations = ROrun(
-        MapOf(String, EnumOf(NetworkOperations)), "TODO current_operations.", volatile=True
+        MapOf(String, EnumOf(NetworkOperations)),
+        "The operations that run now, by the reference of their task.",
+        volatile=True,
     )
-    VIFs = ROrun(SetOf(RefTo("VIF")), "TODO VIFs.", inverse="network")
-    PIFs = ROrun(SetOf(RefTo("PIF")), "TODO PIFs.", inverse="network")
-    other_config = RW(MapOf(String, String), "TODO other_config.", min_role="pool-operator")
-    bridge = ROins(String, "TODO bridge.")
+    VIFs = ROrun(SetOf(RefTo("VIF")), "The virtual interfaces on the network.", inverse="network")
+    PIFs = ROrun(
+        SetOf(RefTo("PIF")),
+        "The physical interfaces on the network; none makes it internal to each host.",
+        inverse="network",
+    )
+    other_config = RW(
+        MapOf(String, String), "Keys and values for the clients' own use.", min_role="pool-operator"
+    )
+    bridge = ROins(String, "Name of the bridge on each host; made up when it is not given.")

@@ -1,4 +1,4 @@
-"""TODO PBD."""
+"""The ways by which hosts reach storage repositories."""
 
 from __future__ import annotations
 
@@ -15,24 +15,30 @@ from .errors import (
 class PBD(
     Class, derived=("create", "destroy", "get_all", "get_all_records", "get_by_uuid", "get_record")
 ):
-    """TODO PBD."""
+    """How one host reaches one storage repository."""
 
-    uuid = ROrun(String, "TODO uuid.")
-    host = ROins(RefTo("host"), "TODO host.", required=True, inverse="PBDs")
-    SR = ROins(RefTo("SR"), "TODO SR.", required=True, inverse="PBDs")
-    device_config = ROins(MapOf(String, String), "TODO device_config.", accessors=("set",))
-    currently_attached = ROrun(Bool, "TODO currently_attached.")
-    other_config = RW(MapOf(String, String), "TODO other_config.")
+    uuid = ROrun(String, "Permanent identity, in the usual form of 36 characters.")
+    host = ROins(
+        RefTo("host"), "The host that reaches the repository.", required=True, inverse="PBDs"
+    )
+    SR = ROins(RefTo("SR"), "The repository that is reached.", required=True, inverse="PBDs")
+    device_config = ROins(
+        MapOf(String, String),
+        "How the host reaches it, in the words of the driver.",
+        accessors=("set",),
+    )
+    currently_attached = ROrun(Bool, "True while the repository is attached to the host.")
+    other_config = RW(MapOf(String, String), "Keys and values for the clients' own use.")
 
     @message(
         min_role="pool-operator",
         raises=(SRUnknownDriver, OtherOperationInProgress, SRAttachFailed, SRBackendFailure),
     )
     def plug(self) -> None:
-        """TODO plug."""
+        """Attach the repository to the host."""
 
     @message(
         min_role="pool-operator", raises=(OtherOperationInProgress, VDIInUse, SRBackendFailure)
     )
     def unplug(self) -> None:
-        """TODO unplug."""
+        """Detach the repository from the host. No disk of it may be in use there."""

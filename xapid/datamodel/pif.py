@@ -1,7 +1,6 @@
-"""TODO PIF."""
+"""Network interfaces of hosts."""
 
 # mypy: disable-error-code="empty-body"
-
 # ruff: noqa: N803 (parameters are spelled as on the wire)
 
 from __future__ import annotations
@@ -43,82 +42,96 @@ if TYPE_CHECKING:
 
 
 class PIF(Class):
-    """TODO PIF."""
+    """A network interface of a host; each VLAN and each bond on it is one more."""
 
-    uuid = ROrun(String, "TODO uuid.")
-    device = ROins(String, "TODO device.")
-    network = ROins(RefTo("network"), "TODO network.", inverse="PIFs")
-    host = ROins(RefTo("host"), "TODO host.", inverse="PIFs")
-    MAC = ROins(String, "TODO MAC.")
-    MTU = ROins(Int, "TODO MTU.", default=1500)
-    VLAN = ROins(Int, "TODO VLAN.", default=-1)
-    metrics = ROrun(RefTo("PIF_metrics"), "TODO metrics.")
-    physical = ROrun(Bool, "TODO physical.")
-    currently_attached = ROrun(Bool, "TODO currently_attached.", default=True)
+    uuid = ROrun(String, "Permanent identity, in the usual form of 36 characters.")
+    device = ROins(String, "Name of the interface on its host.")
+    network = ROins(RefTo("network"), "The network that the interface joins.", inverse="PIFs")
+    host = ROins(RefTo("host"), "The host that has the interface.", inverse="PIFs")
+    MAC = ROins(String, "Ethernet address of the interface.")
+    MTU = ROins(Int, "Size of the largest packet in bytes.", default=1500)
+    VLAN = ROins(Int, "The VLAN tag of what passes; -1 for an interface without one.", default=-1)
+    metrics = ROrun(RefTo("PIF_metrics"), "What is measured of the interface.")
+    physical = ROrun(Bool, "True for hardware; false for a VLAN or a bond.")
+    currently_attached = ROrun(Bool, "True while the interface is up.", default=True)
     ip_configuration_mode = ROrun(
-        EnumOf(IpConfigurationMode), "TODO ip_configuration_mode.", default=IpConfigurationMode.NONE
+        EnumOf(IpConfigurationMode),
+        "Where the interface has its address from.",
+        default=IpConfigurationMode.NONE,
     )
-    IP = ROrun(String, "TODO IP.")
-    netmask = ROrun(String, "TODO netmask.")
-    gateway = ROrun(String, "TODO gateway.")
-    DNS = ROrun(String, "TODO DNS.")
-    bond_slave_of = ROrun(RefTo("Bond"), "TODO bond_slave_of.", inverse="slaves")
-    bond_master_of = ROrun(SetOf(RefTo("Bond")), "TODO bond_master_of.", inverse="master")
-    VLAN_master_of = ROrun(RefTo("VLAN"), "TODO VLAN_master_of.")
-    VLAN_slave_of = ROrun(SetOf(RefTo("VLAN")), "TODO VLAN_slave_of.", inverse="tagged_PIF")
-    management = ROrun(Bool, "TODO management.")
-    other_config = RW(MapOf(String, String), "TODO other_config.")
+    IP = ROrun(String, "Its IP address; empty when it has none.")
+    netmask = ROrun(String, "Its network mask; empty when it has none.")
+    gateway = ROrun(String, "The gateway; empty when there is none.")
+    DNS = ROrun(String, "The name servers, separated by commas; empty when there are none.")
+    bond_slave_of = ROrun(
+        RefTo("Bond"),
+        "The bond that the interface is a member of; null for none.",
+        inverse="slaves",
+    )
+    bond_master_of = ROrun(
+        SetOf(RefTo("Bond")),
+        "The bonds that appear as this interface: one or none.",
+        inverse="master",
+    )
+    VLAN_master_of = ROrun(RefTo("VLAN"), "The VLAN that appears as this interface; null for none.")
+    VLAN_slave_of = ROrun(
+        SetOf(RefTo("VLAN")), "The VLANs that this interface carries.", inverse="tagged_PIF"
+    )
+    management = ROrun(Bool, "True when the API is reached through this interface.")
+    other_config = RW(MapOf(String, String), "Keys and values for the clients' own use.")
 
     @static_message(min_role="pool-operator", raises=(VLANTagInvalid,))
     @staticmethod
     def create_VLAN(device: str, network: Ref[Network], host: Ref[Host], VLAN: int) -> Ref[PIF]:
-        """TODO create_VLAN.
+        """Make a VLAN on an interface of a host.
 
-        device: TODO device.
-        network: TODO network.
-        host: TODO host.
-        VLAN: TODO VLAN.
+        device: name of the interface that carries the VLAN.
+        network: the network that the VLAN joins.
+        host: the host.
+        VLAN: the tag, from 0 to 4094.
         """
 
     @message(min_role="pool-operator", raises=(PIFIsPhysical,))
     def destroy(self) -> None:
-        """TODO destroy."""
+        """Destroy an interface that is a VLAN."""
 
     @message(min_role="pool-operator", raises=(ClusteringEnabled,))
     def reconfigure_ip(
         self, mode: IpConfigurationMode, IP: str, netmask: str, gateway: str, DNS: str
     ) -> None:
-        """TODO reconfigure_ip.
+        """Change where the interface has its address from.
 
-        mode: TODO mode.
-        IP: TODO IP.
-        netmask: TODO netmask.
-        gateway: TODO gateway.
-        DNS: TODO DNS.
+        If it is up, the change takes effect at once.
+
+        mode: where the address comes from.
+        IP: the address, if it is static.
+        netmask: the network mask, if the address is static.
+        gateway: the gateway; empty for none.
+        DNS: the name servers, separated by commas; empty for none.
         """
 
     @static_message(min_role="pool-operator")
     @staticmethod
     def scan(host: Ref[Host]) -> None:
-        """TODO scan.
+        """Look for the physical interfaces of a host, and make records for those that lack one.
 
-        host: TODO host.
+        host: the host.
         """
 
     @static_message(min_role="pool-operator")
     @staticmethod
     def introduce(host: Ref[Host], MAC: str, device: str, managed: bool = True) -> Ref[PIF]:
-        """TODO introduce.
+        """Make a record for a physical interface that the host has.
 
-        host: TODO host.
-        MAC: TODO MAC.
-        device: TODO device.
-        managed: TODO managed.
+        host: the host.
+        MAC: Ethernet address of the interface; empty to find it by its name.
+        device: name of the interface on its host.
+        managed: whether the server configures the interface.
         """
 
     @message(min_role="pool-operator", raises=(PIFTunnelStillExists, ClusteringEnabled))
     def forget(self) -> None:
-        """TODO forget."""
+        """Remove the record of a physical interface."""
 
     @message(
         min_role="pool-operator",
@@ -130,8 +143,8 @@ class PIF(Class):
         ),
     )
     def unplug(self) -> None:
-        """TODO unplug."""
+        """Take the interface down."""
 
     @message(min_role="pool-operator", raises=(TransportPIFNotConfigured,))
     def plug(self) -> None:
-        """TODO plug."""
+        """Bring the interface up as it is configured."""

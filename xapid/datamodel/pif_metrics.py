@@ -1,4 +1,4 @@
-"""TODO PIF_metrics."""
+"""What is measured of physical interfaces."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from .declare import Bool, Class, DateTime, Float, Int, ROrun, String
 
 
 class PIFMetrics(Class, wire="PIF_metrics"):
-    """TODO PIF_metrics."""
+    """What is measured of a network interface of a host."""
 
-    uuid = ROrun(String, "TODO uuid.")
-    io_read_kbs = ROrun(Float, "TODO io_read_kbs.", volatile=True)
-    io_write_kbs = ROrun(Float, "TODO io_write_kbs.", volatile=True)
-    carrier = ROrun(Bool, "TODO carrier.")
-    vendor_id = ROrun(String, "TODO vendor_id.")
-    vendor_name = ROrun(String, "TODO vendor_name.")
-    device_id = ROrun(String, "TODO device_id.")
-    device_name = ROrun(String, "TODO device_name.")
-    speed = ROrun(Int, "TODO speed.")
-    duplex = ROrun(Bool, "TODO duplex.")
-    pci_bus_path = ROrun(String, "TODO pci_bus_path.")
-    last_updated = ROrun(DateTime, "TODO last_updated.", volatile=True)
+    uuid = ROrun(String, "Permanent identity, in the usual form of 36 characters.")
+    io_read_kbs = ROrun(Float, "Kilobytes that come in each second.", volatile=True)
+    io_write_kbs = ROrun(Float, "Kilobytes that go out each second.", volatile=True)
+    carrier = ROrun(Bool, "True while there is a link.")
+    vendor_id = ROrun(String, "Number of the maker.")
+    vendor_name = ROrun(String, "Name of the maker.")
+    device_id = ROrun(String, "Number of the device.")
+    device_name = ROrun(String, "Name of the device.")
+    speed = ROrun(Int, "Speed of the link in megabits a second.")
+    duplex = ROrun(Bool, "True when the link is full duplex.")
+    pci_bus_path = ROrun(String, "Where the device is on the PCI bus.")
+    last_updated = ROrun(DateTime, "When these values were last read.", volatile=True)

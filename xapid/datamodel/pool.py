@@ -1,7 +1,6 @@
-"""TODO pool."""
+"""Pools: what holds for all hosts."""
 
 # mypy: disable-error-code="empty-body"
-
 # ruff: noqa: N803 (parameters are spelled as on the wire)
 
 from __future__ import annotations
@@ -26,77 +25,85 @@ class Pool(
     wire="pool",
     derived=("get_all", "get_all_records", "get_by_name_label", "get_by_uuid", "get_record"),
 ):
-    """TODO pool."""
+    """The hosts that are managed together, and what holds for all of them."""
 
-    uuid = ROrun(String, "TODO uuid.")
-    name_label = RW(String, "TODO name_label.")
-    name_description = RW(String, "TODO name_description.")
-    master = ROrun(RefTo("host"), "TODO master.")
-    default_SR = RW(RefTo("SR"), "TODO default_SR.")
-    suspend_image_SR = RW(RefTo("SR"), "TODO suspend_image_SR.")
-    crash_dump_SR = RW(RefTo("SR"), "TODO crash_dump_SR.")
-    other_config = RW(MapOf(String, String), "TODO other_config.")
+    uuid = ROrun(String, "Permanent identity, in the usual form of 36 characters.")
+    name_label = RW(String, "Name shown to people; it need not be unique.")
+    name_description = RW(String, "A longer text shown to people.")
+    master = ROrun(RefTo("host"), "The host that decides for the pool.")
+    default_SR = RW(RefTo("SR"), "Where new disks go when nothing else is said.")
+    suspend_image_SR = RW(
+        RefTo("SR"), "Where saved states of VMs go, for hosts that name no place of their own."
+    )
+    crash_dump_SR = RW(
+        RefTo("SR"), "Where crash dumps of VMs go, for hosts that name no place of their own."
+    )
+    other_config = RW(MapOf(String, String), "Keys and values for the clients' own use.")
     allowed_operations = ROrun(
-        SetOf(EnumOf(PoolAllowedOperations)), "TODO allowed_operations.", volatile=True
+        SetOf(EnumOf(PoolAllowedOperations)),
+        "The operations that may be started now.",
+        volatile=True,
     )
     current_operations = ROrun(
-        MapOf(String, EnumOf(PoolAllowedOperations)), "TODO current_operations.", volatile=True
+        MapOf(String, EnumOf(PoolAllowedOperations)),
+        "The operations that run now, by the reference of their task.",
+        volatile=True,
     )
 
     @static_message(min_role="pool-operator", raises=(JoiningHostCannotContainSharedSRs,))
     @staticmethod
     def join(master_address: str, master_username: str, master_password: str) -> None:
-        """TODO join.
+        """Make this host a member of another pool.
 
-        master_address: TODO master_address.
-        master_username: TODO master_username.
-        master_password: TODO master_password.
+        master_address: address of the master of that pool.
+        master_username: a user of that pool.
+        master_password: password of that user.
         """
 
     @static_message(min_role="pool-operator")
     @staticmethod
     def join_force(master_address: str, master_username: str, master_password: str) -> None:
-        """TODO join_force.
+        """Make this host a member of another pool even when they do not fit well together.
 
-        master_address: TODO master_address.
-        master_username: TODO master_username.
-        master_password: TODO master_password.
+        master_address: address of the master of that pool.
+        master_username: a user of that pool.
+        master_password: password of that user.
         """
 
     @static_message(min_role="pool-operator")
     @staticmethod
     def eject(host: Ref[Host]) -> None:
-        """TODO eject.
+        """Send a host out of the pool. The host forgets its VMs and its local storage.
 
-        host: TODO host.
+        host: the host to send out.
         """
 
     @static_message(min_role="pool-operator")
     @staticmethod
     def emergency_transition_to_master() -> None:
-        """TODO emergency_transition_to_master."""
+        """Make this host the master, when the old one is lost."""
 
     @static_message(min_role="pool-operator")
     @staticmethod
     def emergency_reset_master(master_address: str) -> None:
-        """TODO emergency_reset_master.
+        """Tell this host which host is the master, when it lost the old one.
 
-        master_address: TODO master_address.
+        master_address: address of the new master.
         """
 
     @static_message(min_role="pool-operator")
     @staticmethod
     def recover_slaves() -> tuple[Ref[Host], ...]:
-        """TODO recover_slaves."""
+        """Tell the other hosts that this one is the master now, and get those that listened."""
 
     @static_message(min_role="pool-operator", raises=(VLANTagInvalid,))
     @staticmethod
     def create_VLAN(device: str, network: Ref[Network], VLAN: int) -> tuple[Ref[PIF], ...]:
-        """TODO create_VLAN.
+        """Make a VLAN on the interface of this name on every host.
 
-        device: TODO device.
-        network: TODO network.
-        VLAN: TODO VLAN.
+        device: name of the interface that carries the VLAN.
+        network: the network that the VLAN joins.
+        VLAN: the tag, from 0 to 4094.
         """
 
     @static_message(min_role="pool-operator", raises=(VLANTagInvalid,))
@@ -104,36 +111,36 @@ class Pool(
     def create_VLAN_from_PIF(
         pif: Ref[PIF], network: Ref[Network], VLAN: int
     ) -> tuple[Ref[PIF], ...]:
-        """TODO create_VLAN_from_PIF.
+        """Make a VLAN on every host, on the interface that is the counterpart of a given one.
 
-        pif: TODO pif.
-        network: TODO network.
-        VLAN: TODO VLAN.
+        pif: the interface that carries the VLAN on its host.
+        network: the network that the VLAN joins.
+        VLAN: the tag, from 0 to 4094.
         """
 
     @static_message(min_role="client-cert")
     @staticmethod
     def enable_ha(heartbeat_srs: tuple[Ref[SR], ...], configuration: Mapping[str, str]) -> None:
-        """TODO enable_ha.
+        """Switch high availability on.
 
-        heartbeat_srs: TODO heartbeat_srs.
-        configuration: TODO configuration.
+        heartbeat_srs: the repositories for heartbeat and state.
+        configuration: settings of the heartbeat.
         """
 
     @static_message(min_role="client-cert")
     @staticmethod
     def disable_ha() -> None:
-        """TODO disable_ha."""
+        """Switch high availability off."""
 
     @static_message(min_role="pool-operator")
     @staticmethod
     def sync_database() -> None:
-        """TODO sync_database."""
+        """Write the database to all hosts now."""
 
     @static_message(min_role="pool-operator")
     @staticmethod
     def designate_new_master(host: Ref[Host]) -> None:
-        """TODO designate_new_master.
+        """Hand the role of the master to another host.
 
-        host: TODO host.
+        host: the host that becomes the master.
         """

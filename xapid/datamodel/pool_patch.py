@@ -1,4 +1,4 @@
-"""TODO pool_patch."""
+"""Patches as the pool knows them."""
 
 # mypy: disable-error-code="empty-body"
 
@@ -32,40 +32,46 @@ class PoolPatch(
     wire="pool_patch",
     derived=("get_all", "get_all_records", "get_by_name_label", "get_by_uuid", "get_record"),
 ):
-    """TODO pool_patch."""
+    """A patch that was uploaded to the pool and can be applied to its hosts."""
 
-    uuid = ROrun(String, "TODO uuid.")
-    name_label = ROins(String, "TODO name_label.")
-    name_description = ROins(String, "TODO name_description.")
-    version = ROins(String, "TODO version.")
-    size = ROrun(Int, "TODO size.")
-    pool_applied = ROrun(Bool, "TODO pool_applied.")
-    host_patches = ROrun(SetOf(RefTo("host_patch")), "TODO host_patches.", inverse="pool_patch")
-    after_apply_guidance = ROrun(SetOf(EnumOf(AfterApplyGuidance)), "TODO after_apply_guidance.")
-    other_config = RW(MapOf(String, String), "TODO other_config.")
+    uuid = ROrun(String, "Permanent identity, in the usual form of 36 characters.")
+    name_label = ROins(String, "Name shown to people; it need not be unique.")
+    name_description = ROins(String, "A longer text shown to people.")
+    version = ROins(String, "The version of the patch.")
+    size = ROrun(Int, "Size of the patch in bytes.")
+    pool_applied = ROrun(Bool, "True when every host of the pool has the patch.")
+    host_patches = ROrun(
+        SetOf(RefTo("host_patch")),
+        "The patch as it stands on each host that has it.",
+        inverse="pool_patch",
+    )
+    after_apply_guidance = ROrun(
+        SetOf(EnumOf(AfterApplyGuidance)), "What must be restarted before the patch takes effect."
+    )
+    other_config = RW(MapOf(String, String), "Keys and values for the clients' own use.")
 
     @message(min_role="pool-operator")
     def apply(self, host: Ref[Host]) -> str:
-        """TODO apply.
+        """Apply the patch to a host, and get the output of its script.
 
-        host: TODO host.
+        host: the host to patch.
         """
 
     @message(min_role="pool-operator")
     def pool_apply(self) -> None:
-        """TODO pool_apply."""
+        """Apply the patch to every host that does not have it."""
 
     @message(min_role="pool-operator")
     def precheck(self, host: Ref[Host]) -> str:
-        """TODO precheck.
+        """Check whether the patch can be applied to a host, and get the output of the check.
 
-        host: TODO host.
+        host: the host to check.
         """
 
     @message(min_role="pool-operator")
     def clean(self) -> None:
-        """TODO clean."""
+        """Remove the file of the patch, and keep its record."""
 
     @message(min_role="pool-operator")
     def destroy(self) -> None:
-        """TODO destroy."""
+        """Remove the file and the record of a patch that is applied nowhere."""

@@ -28,10 +28,9 @@ def _load() -> Iterator[type[Class]]:
 
 
 CLASSES: dict[str, type[Class]] = {cls.wire: cls for cls in _load()}
+_NAMES = namespace(CLASSES.values())
 METHODS: dict[str, Method] = {
-    method.name: method
-    for cls in CLASSES.values()
-    for method in methods_of(cls, namespace(CLASSES.values()))
+    method.name: method for cls in CLASSES.values() for method in methods_of(cls, _NAMES)
 }
 
 

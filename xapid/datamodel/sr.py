@@ -1,4 +1,4 @@
-"""TODO SR."""
+"""Storage repositories."""
 
 # mypy: disable-error-code="empty-body"
 
@@ -48,27 +48,40 @@ if TYPE_CHECKING:
 class SR(
     Class, derived=("get_all", "get_all_records", "get_by_name_label", "get_by_uuid", "get_record")
 ):
-    """TODO SR."""
+    """A storage repository: a place that holds virtual disk images."""
 
-    uuid = ROrun(String, "TODO uuid.")
-    name_label = ROins(String, "TODO name_label.", accessors=("set",), this="sr")
-    name_description = ROins(String, "TODO name_description.", accessors=("set",), this="sr")
+    uuid = ROrun(String, "Permanent identity, in the usual form of 36 characters.")
+    name_label = ROins(
+        String, "Name shown to people; it need not be unique.", accessors=("set",), this="sr"
+    )
+    name_description = ROins(
+        String, "A longer text shown to people.", accessors=("set",), this="sr"
+    )
     allowed_operations = ROrun(
-        SetOf(EnumOf(StorageOperations)), "TODO allowed_operations.", volatile=True
+        SetOf(EnumOf(StorageOperations)), "The operations that may be started now.", volatile=True
     )
     current_operations = ROrun(
-        MapOf(String, EnumOf(StorageOperations)), "TODO current_operations.", volatile=True
+        MapOf(String, EnumOf(StorageOperations)),
+        "The operations that run now, by the reference of their task.",
+        volatile=True,
     )
-    VDIs = ROrun(SetOf(RefTo("VDI")), "TODO VDIs.", inverse="SR")
-    PBDs = ROrun(SetOf(RefTo("PBD")), "TODO PBDs.", inverse="SR")
-    virtual_allocation = ROrun(Int, "TODO virtual_allocation.")
-    physical_utilisation = ROrun(Int, "TODO physical_utilisation.")
-    physical_size = ROins(Int, "TODO physical_size.", accessors=("set",))
-    type = ROins(String, "TODO type.")
-    content_type = ROins(String, "TODO content_type.")
-    shared = ROrun(Bool, "TODO shared.", accessors=("set",), this="sr")
-    other_config = RW(MapOf(String, String), "TODO other_config.")
-    sm_config = RW(MapOf(String, String), "TODO sm_config.")
+    VDIs = ROrun(SetOf(RefTo("VDI")), "The images in the repository.", inverse="SR")
+    PBDs = ROrun(SetOf(RefTo("PBD")), "How hosts reach the repository.", inverse="SR")
+    virtual_allocation = ROrun(Int, "Sum of the sizes of all images in bytes, as guests see them.")
+    physical_utilisation = ROrun(Int, "Bytes that are in use on the storage.")
+    physical_size = ROins(Int, "Size of the storage in bytes.", accessors=("set",))
+    type = ROins(String, "The type of the repository, which is that of its driver.")
+    content_type = ROins(
+        String, "What the repository is for: empty or `user` for disks, `iso` for discs."
+    )
+    shared = ROrun(
+        Bool,
+        "True when several hosts may use the repository at once.",
+        accessors=("set",),
+        this="sr",
+    )
+    other_config = RW(MapOf(String, String), "Keys and values for the clients' own use.")
+    sm_config = RW(MapOf(String, String), "Keys and values for the driver.")
 
     @static_message(
         min_role="pool-operator",
@@ -86,17 +99,19 @@ class SR(
         shared: bool,
         sm_config: Mapping[str, str] = EMPTY,
     ) -> Ref[SR]:
-        """TODO create.
+        """Make a repository on storage, which is wiped, and attach it to the host.
 
-        host: TODO host.
-        device_config: TODO device_config.
-        physical_size: TODO physical_size.
-        name_label: TODO name_label.
-        name_description: TODO name_description.
-        type: TODO type.
-        content_type: TODO content_type.
-        shared: TODO shared.
-        sm_config: TODO sm_config.
+        In a pool, shared storage is attached to every host.
+
+        host: the host that makes it.
+        device_config: how the host reaches the storage.
+        physical_size: size in bytes; 0 takes all there is.
+        name_label: name of the repository.
+        name_description: more about the repository.
+        type: the type, which is that of a driver.
+        content_type: what the repository is for: `user` or `iso`.
+        shared: whether several hosts may use it at once.
+        sm_config: keys and values for the driver.
         """
 
     @static_message(min_role="pool-operator", raises=(SRUnknownDriver, SRUUIDExists))
@@ -110,15 +125,15 @@ class SR(
         shared: bool,
         sm_config: Mapping[str, str] = EMPTY,
     ) -> Ref[SR]:
-        """TODO introduce.
+        """Make a record for a repository that exists; PBDs are added and plugged later.
 
-        uuid: TODO uuid.
-        name_label: TODO name_label.
-        name_description: TODO name_description.
-        type: TODO type.
-        content_type: TODO content_type.
-        shared: TODO shared.
-        sm_config: TODO sm_config.
+        uuid: identity of the repository.
+        name_label: name of the repository.
+        name_description: more about the repository.
+        type: the type, which is that of a driver.
+        content_type: what the repository is for: `user` or `iso`.
+        shared: whether several hosts may use it at once.
+        sm_config: keys and values for the driver.
         """
 
     @static_message(min_role="pool-operator", raises=(SRUnknownDriver, SRBackendFailure))
@@ -133,16 +148,16 @@ class SR(
         content_type: str,
         sm_config: Mapping[str, str] = EMPTY,
     ) -> str:
-        """TODO make.
+        """Make a repository on storage without a record of it; superseded by SR.create.
 
-        host: TODO host.
-        device_config: TODO device_config.
-        physical_size: TODO physical_size.
-        name_label: TODO name_label.
-        name_description: TODO name_description.
-        type: TODO type.
-        content_type: TODO content_type.
-        sm_config: TODO sm_config.
+        host: the host that makes it.
+        device_config: how the host reaches the storage.
+        physical_size: size in bytes; 0 takes all there is.
+        name_label: name of the repository.
+        name_description: more about the repository.
+        type: the type, which is that of a driver.
+        content_type: what the repository is for: `user` or `iso`.
+        sm_config: keys and values for the driver.
         """
 
     @message(
@@ -152,7 +167,7 @@ class SR(
         raises=(SRHasPBD, OtherOperationInProgress, SRNotEmpty, SRIndestructible, SRBackendFailure),
     )
     def destroy(self) -> None:
-        """TODO destroy."""
+        """Destroy a repository and all data in it. Its PBDs must be unplugged."""
 
     @message(
         min_role="pool-operator",
@@ -161,7 +176,7 @@ class SR(
         raises=(SRHasPBD, OtherOperationInProgress, VDIInUse),
     )
     def forget(self) -> None:
-        """TODO forget."""
+        """Remove the records of a repository, its images and its PBDs; the data stays."""
 
     @message(
         min_role="vm-power-admin",
@@ -170,7 +185,7 @@ class SR(
         raises=(OtherOperationInProgress, SRNotAttached, SRBackendFailure),
     )
     def scan(self) -> None:
-        """TODO scan."""
+        """Look for images that appeared, changed or vanished on the storage."""
 
     @static_message(min_role="pool-operator", raises=(SRUnknownDriver, SRBackendFailure))
     @staticmethod
@@ -180,15 +195,15 @@ class SR(
         type: str,
         sm_config: Mapping[str, str] = EMPTY,
     ) -> str:
-        """TODO probe.
+        """Look what a host can see on storage, and get it as XML.
 
-        host: TODO host.
-        device_config: TODO device_config.
-        type: TODO type.
-        sm_config: TODO sm_config.
+        host: the host that looks.
+        device_config: how the host reaches the storage, as far as it is known.
+        type: the type, which is that of a driver.
+        sm_config: keys and values for the driver.
         """
 
     @static_message(min_role="read-only")
     @staticmethod
     def get_supported_types() -> tuple[str, ...]:
-        """TODO get_supported_types."""
+        """Get the types of repository that there are drivers for."""

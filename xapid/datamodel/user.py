@@ -1,4 +1,4 @@
-"""TODO user."""
+"""Users."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class User(
     derived=("create", "destroy", "get_by_uuid", "get_record"),
     min_role="pool-admin",
 ):
-    """TODO user."""
+    """A user of the API."""
 
-    uuid = ROrun(String, "TODO uuid.")
-    short_name = ROins(String, "TODO short_name.", required=True)
-    fullname = RW(String, "TODO fullname.")
+    uuid = ROrun(String, "Permanent identity, in the usual form of 36 characters.")
+    short_name = ROins(String, "The name that the user logs in with.", required=True)
+    fullname = RW(String, "The name shown to people.")

@@ -1,4 +1,4 @@
-"""TODO VBD."""
+"""Disks and drives of virtual machines."""
 
 from __future__ import annotations
 
@@ -49,34 +49,46 @@ class VBD(
     derived=("create", "destroy", "get_all", "get_all_records", "get_by_uuid", "get_record"),
     min_role="vm-admin",
 ):
-    """TODO VBD."""
+    """A disk or drive of a VM: what joins the VM to an image."""
 
-    uuid = ROrun(String, "TODO uuid.")
+    uuid = ROrun(String, "Permanent identity, in the usual form of 36 characters.")
     allowed_operations = ROrun(
-        SetOf(EnumOf(VbdOperations)), "TODO allowed_operations.", volatile=True
+        SetOf(EnumOf(VbdOperations)), "The operations that may be started now.", volatile=True
     )
     current_operations = ROrun(
-        MapOf(String, EnumOf(VbdOperations)), "TODO current_operations.", volatile=True
+        MapOf(String, EnumOf(VbdOperations)),
+        "The operations that run now, by the reference of their task.",
+        volatile=True,
     )
-    VM = ROins(RefTo("VM"), "TODO VM.", required=True, inverse="VBDs")
-    VDI = ROins(RefTo("VDI"), "TODO VDI.", inverse="VBDs")
-    device = ROins(String, "TODO device.")
-    userdevice = RW(String, "TODO userdevice.")
-    bootable = RW(Bool, "TODO bootable.")
-    mode = ROins(EnumOf(VbdMode), "TODO mode.", default=VbdMode.RW, accessors=("set",))
-    type = RW(EnumOf(VbdType), "TODO type.", default=VbdType.DISK)
-    unpluggable = RW(Bool, "TODO unpluggable.", default=True)
-    storage_lock = ROrun(Bool, "TODO storage_lock.")
-    empty = ROins(Bool, "TODO empty.")
-    other_config = RW(MapOf(String, String), "TODO other_config.")
-    currently_attached = ROins(Bool, "TODO currently_attached.")
-    status_code = ROrun(Int, "TODO status_code.")
-    status_detail = ROrun(String, "TODO status_detail.")
-    runtime_properties = ROrun(MapOf(String, String), "TODO runtime_properties.")
-    qos_algorithm_type = RW(String, "TODO qos_algorithm_type.")
-    qos_algorithm_params = RW(MapOf(String, String), "TODO qos_algorithm_params.")
-    qos_supported_algorithms = ROrun(SetOf(String), "TODO qos_supported_algorithms.")
-    metrics = ROrun(RefTo("VBD_metrics"), "TODO metrics.")
+    VM = ROins(RefTo("VM"), "The VM that has the device.", required=True, inverse="VBDs")
+    VDI = ROins(
+        RefTo("VDI"), "The image behind the device; null for an empty drive.", inverse="VBDs"
+    )
+    device = ROins(
+        String, "Name that the guest sees, such as `xvda`; set when the device is plugged."
+    )
+    userdevice = RW(
+        String, "Position asked for: a number from 0, a name such as `xvda`, or `autodetect`."
+    )
+    bootable = RW(Bool, "True when the guest may boot from the device.")
+    mode = ROins(
+        EnumOf(VbdMode), "Whether the guest may write.", default=VbdMode.RW, accessors=("set",)
+    )
+    type = RW(EnumOf(VbdType), "Whether the guest sees a disk or a CD drive.", default=VbdType.DISK)
+    unpluggable = RW(Bool, "True when the device may be unplugged from a running VM.", default=True)
+    storage_lock = ROrun(Bool, "True while the image is locked for this device.")
+    empty = ROins(Bool, "True for a drive without a disc.")
+    other_config = RW(MapOf(String, String), "Keys and values for the clients' own use.")
+    currently_attached = ROins(Bool, "True while the device is plugged into a domain.")
+    status_code = ROrun(Int, "Code of the last error; 0 when there is none.")
+    status_detail = ROrun(String, "The last error in words.")
+    runtime_properties = ROrun(
+        MapOf(String, String), "Properties of the device while it is plugged."
+    )
+    qos_algorithm_type = RW(String, "How access is limited; empty for not at all.")
+    qos_algorithm_params = RW(MapOf(String, String), "The parameters of the limit.")
+    qos_supported_algorithms = ROrun(SetOf(String), "The values that qos_algorithm_type may have.")
+    metrics = ROrun(RefTo("VBD_metrics"), "What is measured of the device.")
 
     @message(
         min_role="vm-admin",
@@ -93,7 +105,7 @@ class VBD(
         ),
     )
     def plug(self) -> None:
-        """TODO plug."""
+        """Plug the device into its running VM."""
 
     @message(
         min_role="vm-admin",
@@ -109,7 +121,7 @@ class VBD(
         ),
     )
     def unplug(self) -> None:
-        """TODO unplug."""
+        """Ask the guest to let go of the device, and unplug it."""
 
     @message(
         min_role="vm-admin",
@@ -122,7 +134,10 @@ class VBD(
         ),
     )
     def unplug_force(self) -> None:
-        """TODO unplug_force."""
+        """Take the device away without asking the guest.
+
+        Data that the guest has not written may be lost.
+        """
 
     @message(
         min_role="vm-operator",
@@ -139,9 +154,9 @@ class VBD(
         ),
     )
     def insert(self, vdi: Ref[vdi.VDI]) -> None:
-        """TODO insert.
+        """Put a disc into an empty drive.
 
-        vdi: TODO vdi.
+        vdi: the image of the disc.
         """
 
     @message(
@@ -157,11 +172,11 @@ class VBD(
         ),
     )
     def eject(self) -> None:
-        """TODO eject."""
+        """Take the disc out of a drive."""
 
     @message(
         min_role="vm-admin",
         raises=(VDIInUse, VDINotAvailable, SRNotAttached, DeviceAlreadyAttached),
     )
     def assert_attachable(self) -> None:
-        """TODO assert_attachable."""
+        """Fail unless the device could be plugged now; the error says why it could not."""

@@ -1,4 +1,4 @@
-"""TODO VBD_metrics."""
+"""What is measured of virtual block devices."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from .declare import Class, DateTime, Float, ROrun, String
 
 
 class VBDMetrics(Class, wire="VBD_metrics"):
-    """TODO VBD_metrics."""
+    """What is measured of a disk or drive of a VM."""
 
-    uuid = ROrun(String, "TODO uuid.")
-    io_read_kbs = ROrun(Float, "TODO io_read_kbs.", volatile=True)
-    io_write_kbs = ROrun(Float, "TODO io_write_kbs.", volatile=True)
-    last_updated = ROrun(DateTime, "TODO last_updated.", volatile=True)
+    uuid = ROrun(String, "Permanent identity, in the usual form of 36 characters.")
+    io_read_kbs = ROrun(Float, "Kilobytes that are read each second.", volatile=True)
+    io_write_kbs = ROrun(Float, "Kilobytes that are written each second.", volatile=True)
+    last_updated = ROrun(DateTime, "When these values were last read.", volatile=True)

@@ -1,7 +1,6 @@
-"""TODO VDI."""
+"""Virtual disk images."""
 
 # mypy: disable-error-code="empty-body"
-
 # ruff: noqa: N803 (parameters are spelled as on the wire)
 
 from __future__ import annotations
@@ -63,33 +62,45 @@ class VDI(
     ),
     min_role="vm-admin",
 ):
-    """TODO VDI."""
+    """A virtual disk image."""
 
-    uuid = ROrun(String, "TODO uuid.")
-    name_label = ROins(String, "TODO name_label.", accessors=("set",))
-    name_description = ROins(String, "TODO name_description.", accessors=("set",))
+    uuid = ROrun(String, "Permanent identity, in the usual form of 36 characters.")
+    name_label = ROins(String, "Name shown to people; it need not be unique.", accessors=("set",))
+    name_description = ROins(String, "A longer text shown to people.", accessors=("set",))
     allowed_operations = ROrun(
-        SetOf(EnumOf(VdiOperations)), "TODO allowed_operations.", volatile=True
+        SetOf(EnumOf(VdiOperations)), "The operations that may be started now.", volatile=True
     )
     current_operations = ROrun(
-        MapOf(String, EnumOf(VdiOperations)), "TODO current_operations.", volatile=True
+        MapOf(String, EnumOf(VdiOperations)),
+        "The operations that run now, by the reference of their task.",
+        volatile=True,
     )
-    SR = ROins(RefTo("SR"), "TODO SR.", required=True, inverse="VDIs")
-    VBDs = ROrun(SetOf(RefTo("VBD")), "TODO VBDs.", inverse="VDI")
-    crash_dumps = ROrun(SetOf(RefTo("crashdump")), "TODO crash_dumps.", inverse="VDI")
-    virtual_size = ROins(Int, "TODO virtual_size.", required=True)
-    physical_utilisation = ROrun(Int, "TODO physical_utilisation.")
-    type = ROins(EnumOf(VdiType), "TODO type.", default=VdiType.USER)
-    sharable = ROins(Bool, "TODO sharable.")
-    read_only = ROins(Bool, "TODO read_only.", accessors=("set",))
-    other_config = RW(MapOf(String, String), "TODO other_config.")
-    storage_lock = ROrun(Bool, "TODO storage_lock.")
-    location = ROrun(String, "TODO location.")
-    managed = ROrun(Bool, "TODO managed.", default=True)
-    missing = ROrun(Bool, "TODO missing.")
-    parent = ROrun(RefTo("VDI"), "TODO parent.")
-    xenstore_data = RW(MapOf(String, String), "TODO xenstore_data.")
-    sm_config = RW(MapOf(String, String), "TODO sm_config.")
+    SR = ROins(RefTo("SR"), "The repository that holds the image.", required=True, inverse="VDIs")
+    VBDs = ROrun(SetOf(RefTo("VBD")), "The disks and drives that use the image.", inverse="VDI")
+    crash_dumps = ROrun(
+        SetOf(RefTo("crashdump")), "The crash dumps that are stored in the image.", inverse="VDI"
+    )
+    virtual_size = ROins(
+        Int, "Size in bytes that a guest sees; drivers may round it up.", required=True
+    )
+    physical_utilisation = ROrun(Int, "Bytes that the image takes on the storage.")
+    type = ROins(EnumOf(VdiType), "What the image is for.", default=VdiType.USER)
+    sharable = ROins(Bool, "True when several VMs may write to the image at once.")
+    read_only = ROins(Bool, "True when nobody may write to the image.", accessors=("set",))
+    other_config = RW(MapOf(String, String), "Keys and values for the clients' own use.")
+    storage_lock = ROrun(Bool, "True while the image is locked on the storage.")
+    location = ROrun(String, "Where the image is in its repository, in the words of the driver.")
+    managed = ROrun(
+        Bool,
+        "False for what the driver keeps for itself, such as the base of clones.",
+        default=True,
+    )
+    missing = ROrun(Bool, "True when the last scan did not find the data.")
+    parent = ROrun(RefTo("VDI"), "The image that this one depends on; null for none.")
+    xenstore_data = RW(
+        MapOf(String, String), "Keys and values to write into xenstore where a VM uses the image."
+    )
+    sm_config = RW(MapOf(String, String), "Keys and values for the driver.")
 
     @static_message(
         min_role="vm-admin",
@@ -116,26 +127,26 @@ class VDI(
         snapshot_time: datetime = NEVER,
         snapshot_of: Ref[VDI] = NULL,
     ) -> Ref[VDI]:
-        """TODO introduce.
+        """Make a record for an image that exists in a repository.
 
-        uuid: TODO uuid.
-        name_label: TODO name_label.
-        name_description: TODO name_description.
-        SR: TODO SR.
-        type: TODO type.
-        sharable: TODO sharable.
-        read_only: TODO read_only.
-        other_config: TODO other_config.
-        location: TODO location.
-        xenstore_data: TODO xenstore_data.
-        sm_config: TODO sm_config.
-        managed: TODO managed.
-        virtual_size: TODO virtual_size.
-        physical_utilisation: TODO physical_utilisation.
-        metadata_of_pool: TODO metadata_of_pool.
-        is_a_snapshot: TODO is_a_snapshot.
-        snapshot_time: TODO snapshot_time.
-        snapshot_of: TODO snapshot_of.
+        uuid: identity of the image.
+        name_label: name of the image.
+        name_description: more about the image.
+        SR: the repository that holds it.
+        type: what the image is for.
+        sharable: whether several VMs may write to it at once.
+        read_only: whether nobody may write to it.
+        other_config: keys and values for the clients' own use.
+        location: where the image is, in the words of the driver.
+        xenstore_data: keys and values to write into xenstore.
+        sm_config: keys and values for the driver.
+        managed: whether clients may use the image.
+        virtual_size: size in bytes; 0 asks the driver.
+        physical_utilisation: bytes on the storage; 0 asks the driver.
+        metadata_of_pool: the pool whose metadata the image holds; not looked at.
+        is_a_snapshot: whether the image is a snapshot; not looked at.
+        snapshot_time: when the snapshot was taken; not looked at.
+        snapshot_of: the image that the snapshot is of; not looked at.
         """
 
     @message(
@@ -145,9 +156,9 @@ class VDI(
         raises=(OtherOperationInProgress, SRFull, SRNotAttached, SROperationNotSupported, VDIInUse),
     )
     def clone(self, driver_params: Mapping[str, str] = EMPTY) -> Ref[VDI]:
-        """TODO clone.
+        """Make an image with the same contents that either shares data or is a copy.
 
-        driver_params: TODO driver_params.
+        driver_params: keys and values for the driver.
         """
 
     @message(
@@ -167,11 +178,11 @@ class VDI(
     def copy(
         self, sr: Ref[sr.SR] = NULL, base_vdi: Ref[VDI] = NULL, into_vdi: Ref[VDI] = NULL
     ) -> Ref[VDI]:
-        """TODO copy.
+        """Make a full copy of an image, in the same or another repository.
 
-        sr: TODO sr.
-        base_vdi: TODO base_vdi.
-        into_vdi: TODO into_vdi.
+        sr: the repository for the copy; null when into_vdi is given.
+        base_vdi: copy only what differs from this image; null for all.
+        into_vdi: an image to overwrite; null makes a new one.
         """
 
     @message(
@@ -181,9 +192,9 @@ class VDI(
         raises=(OtherOperationInProgress, SRFull, SRNotAttached, SROperationNotSupported),
     )
     def snapshot(self, driver_params: Mapping[str, str] = EMPTY) -> Ref[VDI]:
-        """TODO snapshot.
+        """Make a read-only image that keeps the contents as they are now.
 
-        driver_params: TODO driver_params.
+        driver_params: keys and values for the driver.
         """
 
     @message(
@@ -202,9 +213,9 @@ class VDI(
         ),
     )
     def resize(self, size: int) -> None:
-        """TODO resize.
+        """Change the size of an image that no running VM uses.
 
-        size: TODO size.
+        size: the new size in bytes, not less than the old one.
         """
 
     @message(
@@ -221,9 +232,9 @@ class VDI(
         ),
     )
     def resize_online(self, size: int) -> None:
-        """TODO resize_online.
+        """Change the size of an image while a VM uses it.
 
-        size: TODO size.
+        size: the new size in bytes, not less than the old one.
         """
 
     @message(
@@ -233,4 +244,4 @@ class VDI(
         raises=(OtherOperationInProgress, VDIInUse),
     )
     def forget(self) -> None:
-        """TODO forget."""
+        """Remove the record of an image; its data stays."""

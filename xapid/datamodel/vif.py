@@ -1,4 +1,4 @@
-"""TODO VIF."""
+"""Network interfaces of virtual machines."""
 
 from __future__ import annotations
 
@@ -34,29 +34,37 @@ class VIF(
     derived=("create", "destroy", "get_all", "get_all_records", "get_by_uuid", "get_record"),
     min_role="vm-admin",
 ):
-    """TODO VIF."""
+    """A network interface of a VM."""
 
-    uuid = ROrun(String, "TODO uuid.")
+    uuid = ROrun(String, "Permanent identity, in the usual form of 36 characters.")
     allowed_operations = ROrun(
-        SetOf(EnumOf(VifOperations)), "TODO allowed_operations.", volatile=True
+        SetOf(EnumOf(VifOperations)), "The operations that may be started now.", volatile=True
     )
     current_operations = ROrun(
-        MapOf(String, EnumOf(VifOperations)), "TODO current_operations.", volatile=True
+        MapOf(String, EnumOf(VifOperations)),
+        "The operations that run now, by the reference of their task.",
+        volatile=True,
     )
-    device = ROins(String, "TODO device.", required=True)
-    network = ROins(RefTo("network"), "TODO network.", required=True, inverse="VIFs")
-    VM = ROins(RefTo("VM"), "TODO VM.", required=True, inverse="VIFs")
-    MAC = ROins(String, "TODO MAC.")
-    MTU = ROins(Int, "TODO MTU.", default=1500)
-    other_config = RW(MapOf(String, String), "TODO other_config.")
-    currently_attached = ROins(Bool, "TODO currently_attached.")
-    status_code = ROrun(Int, "TODO status_code.")
-    status_detail = ROrun(String, "TODO status_detail.")
-    runtime_properties = ROrun(MapOf(String, String), "TODO runtime_properties.")
-    qos_algorithm_type = RW(String, "TODO qos_algorithm_type.")
-    qos_algorithm_params = RW(MapOf(String, String), "TODO qos_algorithm_params.")
-    qos_supported_algorithms = ROrun(SetOf(String), "TODO qos_supported_algorithms.")
-    metrics = ROrun(RefTo("VIF_metrics"), "TODO metrics.")
+    device = ROins(String, "Position of the interface in the VM, counted from 0.", required=True)
+    network = ROins(
+        RefTo("network"), "The network that the interface is on.", required=True, inverse="VIFs"
+    )
+    VM = ROins(RefTo("VM"), "The VM that has the interface.", required=True, inverse="VIFs")
+    MAC = ROins(String, "Ethernet address of the interface; made up when it is not given.")
+    MTU = ROins(Int, "Size of the largest packet in bytes.", default=1500)
+    other_config = RW(MapOf(String, String), "Keys and values for the clients' own use.")
+    currently_attached = ROins(Bool, "True while the interface is plugged into a domain.")
+    status_code = ROrun(Int, "Code of the last error; 0 when there is none.")
+    status_detail = ROrun(String, "The last error in words.")
+    runtime_properties = ROrun(
+        MapOf(String, String), "Properties of the interface while it is plugged."
+    )
+    qos_algorithm_type = RW(
+        String, "How traffic is limited; empty for not at all, `ratelimit` for a rate."
+    )
+    qos_algorithm_params = RW(MapOf(String, String), "The parameters of the limit, such as `kbps`.")
+    qos_supported_algorithms = ROrun(SetOf(String), "The values that qos_algorithm_type may have.")
+    metrics = ROrun(RefTo("VIF_metrics"), "What is measured of the interface.")
 
     @message(
         min_role="vm-admin",
@@ -71,7 +79,7 @@ class VIF(
         ),
     )
     def plug(self) -> None:
-        """TODO plug."""
+        """Plug the interface into its running VM."""
 
     @message(
         min_role="vm-admin",
@@ -85,4 +93,4 @@ class VIF(
         ),
     )
     def unplug(self) -> None:
-        """TODO unplug."""
+        """Unplug the interface from its running VM."""

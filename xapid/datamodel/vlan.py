@@ -1,7 +1,6 @@
-"""TODO VLAN."""
+"""VLANs on physical interfaces."""
 
 # mypy: disable-error-code="empty-body"
-
 # ruff: noqa: N803 (parameters are spelled as on the wire)
 
 from __future__ import annotations
@@ -28,24 +27,28 @@ if TYPE_CHECKING:
 
 
 class VLAN(Class):
-    """TODO VLAN."""
+    """A tagged network on a physical interface, and the interface that it appears as."""
 
-    uuid = ROrun(String, "TODO uuid.")
-    tagged_PIF = ROins(RefTo("PIF"), "TODO tagged_PIF.", inverse="VLAN_slave_of")
-    untagged_PIF = ROrun(RefTo("PIF"), "TODO untagged_PIF.")
-    tag = ROins(Int, "TODO tag.", default=-1)
-    other_config = RW(MapOf(String, String), "TODO other_config.")
+    uuid = ROrun(String, "Permanent identity, in the usual form of 36 characters.")
+    tagged_PIF = ROins(
+        RefTo("PIF"), "The interface that carries the tagged packets.", inverse="VLAN_slave_of"
+    )
+    untagged_PIF = ROrun(
+        RefTo("PIF"), "The interface that the packets appear on without their tag."
+    )
+    tag = ROins(Int, "The tag, from 0 to 4094; -1 for none.", default=-1)
+    other_config = RW(MapOf(String, String), "Keys and values for the clients' own use.")
 
     @static_message(min_role="pool-operator")
     @staticmethod
     def create(tagged_PIF: Ref[PIF], tag: int, network: Ref[Network]) -> Ref[VLAN]:
-        """TODO create.
+        """Make a VLAN on an interface.
 
-        tagged_PIF: TODO tagged_PIF.
-        tag: TODO tag.
-        network: TODO network.
+        tagged_PIF: the interface that carries the VLAN.
+        tag: the tag, from 0 to 4094.
+        network: the network that the VLAN joins.
         """
 
     @message(min_role="pool-operator")
     def destroy(self) -> None:
-        """TODO destroy."""
+        """Destroy a VLAN, together with the interface that it appears as."""

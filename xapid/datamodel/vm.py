@@ -1,4 +1,4 @@
-"""TODO VM."""
+"""Virtual machines, and the templates they are cloned from."""
 
 # mypy: disable-error-code="empty-body"
 
@@ -98,80 +98,155 @@ class VM(
     ),
     min_role="vm-admin",
 ):
-    """TODO VM."""
+    """A virtual machine, or a template to clone one from."""
 
-    uuid = ROrun(String, "TODO uuid.")
+    uuid = ROrun(
+        String,
+        "Permanent identity, in the usual form of 36 characters; Xen calls the domain by it too.",
+    )
     allowed_operations = ROrun(
-        SetOf(EnumOf(VmOperations)), "TODO allowed_operations.", volatile=True
+        SetOf(EnumOf(VmOperations)), "The operations that may be started now.", volatile=True
     )
     current_operations = ROrun(
-        MapOf(String, EnumOf(VmOperations)), "TODO current_operations.", volatile=True
+        MapOf(String, EnumOf(VmOperations)),
+        "The operations that run now, by the reference of their task.",
+        volatile=True,
     )
-    name_label = RW(String, "TODO name_label.")
-    name_description = RW(String, "TODO name_description.")
-    power_state = ROins(EnumOf(VmPowerState), "TODO power_state.", default=VmPowerState.HALTED)
-    user_version = RW(Int, "TODO user_version.")
-    is_a_template = RW(Bool, "TODO is_a_template.")
-    suspend_VDI = ROins(RefTo("VDI"), "TODO suspend_VDI.")
-    resident_on = ROrun(RefTo("host"), "TODO resident_on.", inverse="resident_VMs")
-    scheduled_to_be_resident_on = ROrun(RefTo("host"), "TODO scheduled_to_be_resident_on.")
-    affinity = RW(RefTo("host"), "TODO affinity.", min_role="vm-power-admin")
-    memory_overhead = ROrun(Int, "TODO memory_overhead.")
-    memory_target = ROins(Int, "TODO memory_target.")
-    memory_static_max = ROins(Int, "TODO memory_static_max.", required=True)
-    memory_dynamic_max = ROins(Int, "TODO memory_dynamic_max.", required=True)
-    memory_dynamic_min = ROins(Int, "TODO memory_dynamic_min.", required=True)
-    memory_static_min = ROins(Int, "TODO memory_static_min.", default=0)
-    VCPUs_params = RW(MapOf(String, String), "TODO VCPUs_params.")
-    VCPUs_max = ROins(Int, "TODO VCPUs_max.", default=1)
-    VCPUs_at_startup = ROins(Int, "TODO VCPUs_at_startup.", default=1)
+    name_label = RW(String, "Name shown to people; it need not be unique.")
+    name_description = RW(String, "A longer text shown to people.")
+    power_state = ROins(EnumOf(VmPowerState), "What the VM is doing.", default=VmPowerState.HALTED)
+    user_version = RW(
+        Int, "A version number for the creators of VMs and templates to use as they like."
+    )
+    is_a_template = RW(Bool, "True for a template, which can be cloned but not started.")
+    suspend_VDI = ROins(
+        RefTo("VDI"), "The image that holds the saved state of a suspended VM; null otherwise."
+    )
+    resident_on = ROrun(
+        RefTo("host"),
+        "The host that the VM runs on; null while it does not run.",
+        inverse="resident_VMs",
+    )
+    scheduled_to_be_resident_on = ROrun(
+        RefTo("host"), "The host that is about to run the VM; null when there is none."
+    )
+    affinity = RW(
+        RefTo("host"),
+        "The host that the VM should run on if it can; null for any.",
+        min_role="vm-power-admin",
+    )
+    memory_overhead = ROrun(Int, "Bytes of memory that Xen needs for the VM beyond the VM's own.")
+    memory_target = ROins(
+        Int, "Bytes of memory that the guest was asked to use; superseded by the dynamic range."
+    )
+    memory_static_max = ROins(
+        Int, "Bytes of memory that the guest can ever have; fixed while it runs.", required=True
+    )
+    memory_dynamic_max = ROins(
+        Int, "Bytes of memory that the guest is given when there is enough.", required=True
+    )
+    memory_dynamic_min = ROins(
+        Int, "Bytes of memory below which the guest is not squeezed.", required=True
+    )
+    memory_static_min = ROins(Int, "Bytes of memory below which the guest may not work.", default=0)
+    VCPUs_params = RW(
+        MapOf(String, String),
+        "Scheduling of the vCPUs: `weight`, `cap`, and `mask`, the processors they may use.",
+    )
+    VCPUs_max = ROins(Int, "Number of vCPUs that the guest can ever have.", default=1)
+    VCPUs_at_startup = ROins(Int, "Number of vCPUs that the guest boots with.", default=1)
     actions_after_shutdown = RW(
-        EnumOf(OnNormalExit), "TODO actions_after_shutdown.", default=OnNormalExit.DESTROY
+        EnumOf(OnNormalExit),
+        "What to do when the guest powers itself off.",
+        default=OnNormalExit.DESTROY,
     )
     actions_after_reboot = RW(
-        EnumOf(OnNormalExit), "TODO actions_after_reboot.", default=OnNormalExit.RESTART
+        EnumOf(OnNormalExit),
+        "What to do when the guest reboots itself.",
+        default=OnNormalExit.RESTART,
     )
     actions_after_crash = ROins(
         EnumOf(OnCrashBehaviour),
-        "TODO actions_after_crash.",
+        "What to do when the guest crashes.",
         default=OnCrashBehaviour.RESTART,
         accessors=("set",),
     )
-    consoles = ROrun(SetOf(RefTo("console")), "TODO consoles.", inverse="VM")
-    VIFs = ROrun(SetOf(RefTo("VIF")), "TODO VIFs.", inverse="VM")
-    VBDs = ROrun(SetOf(RefTo("VBD")), "TODO VBDs.", inverse="VM")
-    crash_dumps = ROrun(SetOf(RefTo("crashdump")), "TODO crash_dumps.", inverse="VM")
-    VTPMs = ROrun(SetOf(RefTo("VTPM")), "TODO VTPMs.", inverse="VM")
-    PV_bootloader = RW(String, "TODO PV_bootloader.")
-    PV_kernel = RW(String, "TODO PV_kernel.")
-    PV_ramdisk = RW(String, "TODO PV_ramdisk.")
-    PV_args = RW(String, "TODO PV_args.")
-    PV_bootloader_args = RW(String, "TODO PV_bootloader_args.")
-    PV_legacy_args = RW(String, "TODO PV_legacy_args.")
+    consoles = ROrun(
+        SetOf(RefTo("console")), "The consoles of the VM, while it has a domain.", inverse="VM"
+    )
+    VIFs = ROrun(SetOf(RefTo("VIF")), "The network interfaces of the VM.", inverse="VM")
+    VBDs = ROrun(SetOf(RefTo("VBD")), "The disks and drives of the VM.", inverse="VM")
+    crash_dumps = ROrun(
+        SetOf(RefTo("crashdump")), "The crash dumps that the VM left.", inverse="VM"
+    )
+    VTPMs = ROrun(SetOf(RefTo("VTPM")), "The virtual TPMs of the VM.", inverse="VM")
+    PV_bootloader = RW(
+        String,
+        "The bootloader of a PV guest, by name or path; `pygrub` when PV_kernel is empty too.",
+    )
+    PV_kernel = RW(
+        String, "Path of the kernel, in the control domain, or for the bootloader to find."
+    )
+    PV_ramdisk = RW(String, "Path of the initial ramdisk, found as the kernel is.")
+    PV_args = RW(String, "Command line of the kernel.")
+    PV_bootloader_args = RW(String, "Further arguments for the bootloader.")
+    PV_legacy_args = RW(String, "Command line of the kernel for guests of an older kind.")
     domain_type = ROins(
         EnumOf(DomainType),
-        "TODO domain_type.",
+        "How Xen builds the domain; when unspecified, HVM_boot_policy decides.",
         default=DomainType.UNSPECIFIED,
         accessors=("set",),
         extension="The specification cannot say PVH; clients of today choose it here.",
     )
-    HVM_boot_policy = ROins(String, "TODO HVM_boot_policy.", accessors=("set",))
-    HVM_boot_params = RW(MapOf(String, String), "TODO HVM_boot_params.")
-    HVM_shadow_multiplier = ROins(Float, "TODO HVM_shadow_multiplier.", default=1.0)
-    platform = ROins(MapOf(String, String), "TODO platform.", accessors=("set", "add", "remove"))
-    PCI_bus = RW(String, "TODO PCI_bus.")
-    other_config = ROins(
-        MapOf(String, String), "TODO other_config.", accessors=("set", "add", "remove")
+    HVM_boot_policy = ROins(
+        String,
+        "`BIOS order` makes the VM an HVM guest; empty makes it a PV guest.",
+        accessors=("set",),
     )
-    domid = ROrun(Int, "TODO domid.", default=-1)
-    domarch = ROrun(String, "TODO domarch.")
-    last_boot_CPU_flags = ROins(MapOf(String, String), "TODO last_boot_CPU_flags.")
-    is_control_domain = ROrun(Bool, "TODO is_control_domain.")
-    metrics = ROrun(RefTo("VM_metrics"), "TODO metrics.")
-    guest_metrics = ROrun(RefTo("VM_guest_metrics"), "TODO guest_metrics.")
-    last_booted_record = ROins(String, "TODO last_booted_record.")
-    recommendations = RW(String, "TODO recommendations.")
-    xenstore_data = RW(MapOf(String, String), "TODO xenstore_data.")
+    HVM_boot_params = RW(
+        MapOf(String, String), "For HVM guests, `order` gives the devices to boot from, as letters."
+    )
+    HVM_shadow_multiplier = ROins(
+        Float,
+        "How much more memory for page tables the guest gets than the least it needs.",
+        default=1.0,
+    )
+    platform = ROins(
+        MapOf(String, String),
+        "Properties of the virtual hardware, such as `acpi`, `apic`, `pae` and `viridian`.",
+        accessors=("set", "add", "remove"),
+    )
+    PCI_bus = RW(
+        String, "PCI path for a passed-through device; superseded by the key `pci` of other_config."
+    )
+    other_config = ROins(
+        MapOf(String, String),
+        "Keys and values for the clients' own use.",
+        accessors=("set", "add", "remove"),
+    )
+    domid = ROrun(Int, "Xen's number of the domain; -1 while there is none.", default=-1)
+    domarch = ROrun(String, "Architecture of the domain; empty while there is none.")
+    last_boot_CPU_flags = ROins(
+        MapOf(String, String), "Features of the processors that the VM last booted on."
+    )
+    is_control_domain = ROrun(Bool, "True for the domain that manages the host.")
+    is_foreign_domain = ROrun(
+        Bool,
+        "True for a domain that another toolstack made, which is shown and left alone.",
+        extension="A host may also run domains that were not made through this API.",
+    )
+    metrics = ROrun(RefTo("VM_metrics"), "What Xen measures of the VM.")
+    guest_metrics = ROrun(
+        RefTo("VM_guest_metrics"), "What the guest tells about itself; null when it tells nothing."
+    )
+    last_booted_record = ROins(
+        String, "The record that the VM last booted with, as text; empty before the first boot."
+    )
+    recommendations = RW(String, "XML that tells clients what values suit the VM.")
+    xenstore_data = RW(
+        MapOf(String, String),
+        "Keys and values to write into the VM's xenstore directory when it starts.",
+    )
 
     @message(
         min_role="vm-operator",
@@ -205,10 +280,10 @@ class VM(
         ),
     )
     def start(self, start_paused: bool, force: bool) -> None:
-        """TODO start.
+        """Build a domain for a halted VM and let it run. The host is chosen by the server.
 
-        start_paused: TODO start_paused.
-        force: TODO force.
+        start_paused: leave the vCPUs stopped once the domain is built.
+        force: go on without the checks for memory and hardware, and let Xen decide.
         """
 
     @message(
@@ -241,11 +316,11 @@ class VM(
         ),
     )
     def start_on(self, host: Ref[Host], start_paused: bool, force: bool) -> None:
-        """TODO start_on.
+        """Build a domain for a halted VM on a given host and let it run.
 
-        host: TODO host.
-        start_paused: TODO start_paused.
-        force: TODO force.
+        host: the host to run on.
+        start_paused: leave the vCPUs stopped once the domain is built.
+        force: go on without the checks for memory and hardware, and let Xen decide.
         """
 
     @message(
@@ -256,7 +331,7 @@ class VM(
         raises=(VMBadPowerState, OtherOperationInProgress, OperationNotAllowed, VMIsTemplate),
     )
     def pause(self) -> None:
-        """TODO pause."""
+        """Stop the vCPUs of a running VM; it keeps its memory and devices."""
 
     @message(
         min_role="vm-operator",
@@ -266,7 +341,7 @@ class VM(
         raises=(VMBadPowerState, OperationNotAllowed, VMIsTemplate, OtherOperationInProgress),
     )
     def unpause(self) -> None:
-        """TODO unpause."""
+        """Let the vCPUs of a paused VM run again."""
 
     @message(
         min_role="vm-operator",
@@ -286,7 +361,10 @@ class VM(
         ),
     )
     def clean_shutdown(self) -> None:
-        """TODO clean_shutdown."""
+        """Ask the guest to shut down, and wait until it has.
+
+        The guest must have drivers that listen.
+        """
 
     @message(
         min_role="vm-operator",
@@ -306,7 +384,7 @@ class VM(
         ),
     )
     def clean_reboot(self) -> None:
-        """TODO clean_reboot."""
+        """Ask the guest to shut down, wait until it has, and start it again."""
 
     @message(
         min_role="vm-operator",
@@ -316,7 +394,10 @@ class VM(
         raises=(VMBadPowerState, OtherOperationInProgress, OperationNotAllowed, VMIsTemplate),
     )
     def hard_shutdown(self) -> None:
-        """TODO hard_shutdown."""
+        """Stop the VM without asking the guest.
+
+        Data that the guest has not written is lost; of a suspended VM, the saved state is.
+        """
 
     @message(
         min_role="vm-operator",
@@ -334,7 +415,7 @@ class VM(
         ),
     )
     def hard_reboot(self) -> None:
-        """TODO hard_reboot."""
+        """Stop the VM without asking the guest, and start it again."""
 
     @message(
         min_role="client-cert",
@@ -356,7 +437,11 @@ class VM(
         ),
     )
     def suspend(self) -> None:
-        """TODO suspend."""
+        """Save the state of a running VM to disk, and take its domain away.
+
+        Figure 1.1 also lets a paused VM be suspended; here it must be unpaused first, as a guest
+        whose vCPUs are stopped cannot take part.
+        """
 
     @message(
         min_role="vm-operator",
@@ -378,10 +463,10 @@ class VM(
         ),
     )
     def resume(self, start_paused: bool, force: bool) -> None:
-        """TODO resume.
+        """Build a domain from the saved state of a suspended VM and let it run on.
 
-        start_paused: TODO start_paused.
-        force: TODO force.
+        start_paused: leave the vCPUs stopped once the domain is built.
+        force: go on without the checks for memory and hardware, and let Xen decide.
         """
 
     @message(
@@ -404,11 +489,11 @@ class VM(
         ),
     )
     def resume_on(self, host: Ref[Host], start_paused: bool, force: bool) -> None:
-        """TODO resume_on.
+        """Build a domain from the saved state of a suspended VM on a given host.
 
-        host: TODO host.
-        start_paused: TODO start_paused.
-        force: TODO force.
+        host: the host to run on.
+        start_paused: leave the vCPUs stopped once the domain is built.
+        force: go on without the checks for memory and hardware, and let Xen decide.
         """
 
     @message(
@@ -418,7 +503,10 @@ class VM(
         raises=(CannotResetControlDomain, OtherOperationInProgress, OperationNotAllowed),
     )
     def power_state_reset(self) -> None:
-        """TODO power_state_reset."""
+        """Set the record of the VM to halted, whatever it says now.
+
+        Use it only when the VM surely runs nowhere, for instance after its host is lost.
+        """
 
     @message(
         min_role="vm-admin",
@@ -438,7 +526,10 @@ class VM(
         ),
     )
     def provision(self) -> None:
-        """TODO provision."""
+        """Make the disks that a VM cloned from a template still lacks.
+
+        The template lists them in its other_config.
+        """
 
     @message(
         min_role="vm-admin",
@@ -456,9 +547,12 @@ class VM(
         ),
     )
     def clone(self, new_name: str) -> Ref[VM]:
-        """TODO clone.
+        """Make a new VM like this one, with its disks cloned.
 
-        new_name: TODO new_name.
+        Where the storage can, the clones share their data with the originals until either
+        changes; otherwise they are copied. The clone of a template is a template.
+
+        new_name: name of the new VM.
         """
 
     @message(
@@ -477,10 +571,10 @@ class VM(
         ),
     )
     def copy(self, new_name: str, sr: Ref[SR]) -> Ref[VM]:
-        """TODO copy.
+        """Make a new VM like this one, with its disks copied in full.
 
-        new_name: TODO new_name.
-        sr: TODO sr.
+        new_name: name of the new VM.
+        sr: the repository for the copies; null keeps each disk where its original is.
         """
 
     @message(
@@ -497,10 +591,10 @@ class VM(
         ),
     )
     def pool_migrate(self, host: Ref[Host], options: Mapping[str, str]) -> None:
-        """TODO pool_migrate.
+        """Move a running VM to another host of the pool.
 
-        host: TODO host.
-        options: TODO options.
+        host: the host to move to.
+        options: `live` set to `true` keeps the guest running on the way.
         """
 
     @message(
@@ -515,9 +609,9 @@ class VM(
         ),
     )
     def set_memory_target_live(self, target: int) -> None:
-        """TODO set_memory_target_live.
+        """Ask a running guest to use another amount of memory.
 
-        target: TODO target.
+        target: bytes of memory, within the dynamic range.
         """
 
     @message(
@@ -527,9 +621,9 @@ class VM(
         raises=(VMBadPowerState, OtherOperationInProgress, HostNotEnoughFreeMemory, InvalidValue),
     )
     def set_shadow_multiplier_live(self, multiplier: float) -> None:
-        """TODO set_shadow_multiplier_live.
+        """Change the memory for page tables of a running HVM guest.
 
-        multiplier: TODO multiplier.
+        multiplier: how many times the least that the guest needs; at least 1.
         """
 
     @message(
@@ -545,9 +639,9 @@ class VM(
         ),
     )
     def set_VCPUs_number_live(self, nvcpu: int) -> None:
-        """TODO set_VCPUs_number_live.
+        """Change the number of vCPUs that a running guest may use.
 
-        nvcpu: TODO nvcpu.
+        nvcpu: the number, from 1 to VCPUs_max.
         """
 
     @message(
@@ -557,10 +651,10 @@ class VM(
         raises=(VMBadPowerState, OtherOperationInProgress, InvalidValue),
     )
     def add_to_VCPUs_params_live(self, key: str, value: str) -> None:
-        """TODO add_to_VCPUs_params_live.
+        """Change the scheduling of the vCPUs of a running guest, and remember it.
 
-        key: TODO key.
-        value: TODO value.
+        key: `weight`, `cap` or `mask`.
+        value: the value of the key.
         """
 
     @message(
@@ -571,9 +665,9 @@ class VM(
         raises=(VMBadPowerState, OtherOperationInProgress, InvalidValue),
     )
     def send_sysrq(self, key: str) -> None:
-        """TODO send_sysrq.
+        """Send a SysRq key to the kernel of the guest.
 
-        key: TODO key.
+        key: the letter of the key.
         """
 
     @message(
@@ -584,21 +678,21 @@ class VM(
         raises=(VMBadPowerState, OtherOperationInProgress, InvalidValue),
     )
     def send_trigger(self, trigger: str) -> None:
-        """TODO send_trigger.
+        """Send a trigger to the guest.
 
-        trigger: TODO trigger.
+        trigger: name of the trigger, such as `nmi`, `reset`, `init`, `power` or `sleep`.
         """
 
     @message(min_role="read-only")
     def get_boot_record(self) -> Record[VM]:
-        """TODO get_boot_record."""
+        """Get the record that the VM booted with, or would boot with if it is halted."""
 
     @message(min_role="read-only", raises=(InvalidValue,))
     def maximise_memory(self, total: int, approximate: bool) -> int:
-        """TODO maximise_memory.
+        """Work out the largest memory_static_max with which the VM fits into some memory.
 
-        total: TODO total.
-        approximate: TODO approximate.
+        total: bytes of memory that the VM and its overhead may take together.
+        approximate: be content with a value that is surely small enough.
         """
 
     @message(
@@ -626,33 +720,36 @@ class VM(
         ),
     )
     def assert_can_boot_here(self, host: Ref[Host]) -> None:
-        """TODO assert_can_boot_here.
+        """Fail unless the VM can start on a host; the error says why it cannot.
 
-        host: TODO host.
+        host: the host in question.
         """
 
     @message(min_role="read-only", this="vm")
     def get_possible_hosts(self) -> tuple[Ref[Host], ...]:
-        """TODO get_possible_hosts."""
+        """Get the hosts that the VM can start on."""
 
     @message(min_role="read-only", this="vm")
     def get_allowed_VBD_devices(self) -> tuple[str, ...]:
-        """TODO get_allowed_VBD_devices."""
+        """Get the positions that are free for another disk or drive."""
 
     @message(min_role="read-only", this="vm")
     def get_allowed_VIF_devices(self) -> tuple[str, ...]:
-        """TODO get_allowed_VIF_devices."""
+        """Get the positions that are free for another network interface."""
 
     @message(
         min_role="read-only",
         raises=(VMBadPowerState, VMIsTemplate, OtherOperationInProgress, OperationNotAllowed),
     )
     def assert_operation_valid(self, op: VmOperations) -> None:
-        """TODO assert_operation_valid.
+        """Fail unless an operation may be started now; the error says why it may not.
 
-        op: TODO op.
+        op: the operation in question.
         """
 
     @message(min_role="pool-admin")
     def update_allowed_operations(self) -> None:
-        """TODO update_allowed_operations."""
+        """Work out allowed_operations again.
+
+        It is right by itself, so nobody needs to call this.
+        """

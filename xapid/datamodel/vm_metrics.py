@@ -1,4 +1,4 @@
-"""TODO VM_metrics."""
+"""What is measured of virtual machines."""
 
 from __future__ import annotations
 
@@ -6,16 +6,30 @@ from .declare import Class, DateTime, Float, Int, MapOf, ROrun, SetOf, String
 
 
 class VMMetrics(Class, wire="VM_metrics"):
-    """TODO VM_metrics."""
+    """What Xen measures of a VM from outside."""
 
-    uuid = ROrun(String, "TODO uuid.")
-    memory_actual = ROrun(Int, "TODO memory_actual.", volatile=True)
-    VCPUs_number = ROrun(Int, "TODO VCPUs_number.", volatile=True)
-    VCPUs_utilisation = ROrun(MapOf(Int, Float), "TODO VCPUs_utilisation.", volatile=True)
-    VCPUs_CPU = ROrun(MapOf(Int, Int), "TODO VCPUs_CPU.", volatile=True)
-    VCPUs_params = ROrun(MapOf(String, String), "TODO VCPUs_params.", volatile=True)
-    VCPUs_flags = ROrun(MapOf(Int, SetOf(String)), "TODO VCPUs_flags.", volatile=True)
-    state = ROrun(SetOf(String), "TODO state.", volatile=True)
-    start_time = ROrun(DateTime, "TODO start_time.")
-    install_time = ROrun(DateTime, "TODO install_time.")
-    last_updated = ROrun(DateTime, "TODO last_updated.", volatile=True)
+    uuid = ROrun(String, "Permanent identity, in the usual form of 36 characters.")
+    memory_actual = ROrun(Int, "Bytes of memory that the domain has.", volatile=True)
+    VCPUs_number = ROrun(Int, "Number of vCPUs that are online.", volatile=True)
+    VCPUs_utilisation = ROrun(
+        MapOf(Int, Float),
+        "Share of time that each vCPU ran, from 0.0 to 1.0, by its number.",
+        volatile=True,
+    )
+    VCPUs_CPU = ROrun(
+        MapOf(Int, Int), "The processor that each vCPU runs on, by its number.", volatile=True
+    )
+    VCPUs_params = ROrun(MapOf(String, String), "The scheduling that is in effect.", volatile=True)
+    VCPUs_flags = ROrun(
+        MapOf(Int, SetOf(String)),
+        "State of each vCPU, such as `online`, `running` and `blocked`, by its number.",
+        volatile=True,
+    )
+    state = ROrun(
+        SetOf(String),
+        "State of the domain, such as `running`, `blocked`, `paused`, `dying` and `crashed`.",
+        volatile=True,
+    )
+    start_time = ROrun(DateTime, "When the VM was last started.")
+    install_time = ROrun(DateTime, "When the VM was made.")
+    last_updated = ROrun(DateTime, "When these values were last read.", volatile=True)

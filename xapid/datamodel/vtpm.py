@@ -1,4 +1,4 @@
-"""TODO VTPM."""
+"""Virtual TPM devices."""
 
 # mypy: disable-error-code="empty-body"
 
@@ -8,20 +8,20 @@ from .declare import Class, Record, Ref, RefTo, ROins, ROrun, String, message, s
 
 
 class VTPM(Class, derived=("get_by_uuid", "get_record"), min_role="vm-admin"):
-    """TODO VTPM."""
+    """A virtual TPM of a VM."""
 
-    uuid = ROrun(String, "TODO uuid.")
-    VM = ROins(RefTo("VM"), "TODO VM.", required=True, inverse="VTPMs")
-    backend = ROins(RefTo("VM"), "TODO backend.")
+    uuid = ROrun(String, "Permanent identity, in the usual form of 36 characters.")
+    VM = ROins(RefTo("VM"), "The VM that has the TPM.", required=True, inverse="VTPMs")
+    backend = ROins(RefTo("VM"), "The domain that the TPM is served from.")
 
     @static_message(min_role="vm-admin")
     @staticmethod
     def create(args: Record[VTPM]) -> Ref[VTPM]:
-        """TODO create.
+        """Make a virtual TPM for a VM.
 
-        args: TODO args.
+        args: the values of the fields that can be given.
         """
 
     @message(min_role="vm-admin")
     def destroy(self) -> None:
-        """TODO destroy."""
+        """Destroy a virtual TPM and the secrets in it."""
