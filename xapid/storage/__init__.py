@@ -1,0 +1,1 @@
+"""Storage drivers: where disks live on this host."""
