@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ...datamodel.declare import Ref
 from ...datamodel.enums import DomainType, VmOperations
@@ -32,6 +29,7 @@ from ...xen.plan import (
 )
 from ..operations import Operations
 from ..ports import Call, implements
+from . import state
 from .memory import MemoryLedger
 
 MAX_VIFS = 8
@@ -52,13 +50,8 @@ class QuestionService:
     host: Ref[Host]
 
     @implements(VM.get_boot_record)
-    async def get_boot_record(self, call: Call, vm: Ref[VM]) -> Mapping[str, Any]:
-        record = self.store.get(vm)
-        if not record.last_booted_record:
-            return record.row
-        booted = json.loads(record.last_booted_record)
-        # Live fields and ones newer than the boot come from the record of now.
-        return {**record.row, **{n: _revive(record, n, v) for n, v in booted.items()}}
+    async def get_boot_record(self, call: Call, vm: Ref[VM]) -> VM:
+        return state.read_boot_record(self.store.get(vm))
 
     @implements(VM.assert_operation_valid)
     async def assert_operation_valid(self, call: Call, vm: Ref[VM], op: VmOperations) -> None:
@@ -133,11 +126,3 @@ class QuestionService:
         sized = VM(record.ref, {**record.row, "memory_static_max": static_max, "memory_target": 0,
                                 "memory_dynamic_max": static_max})  # fmt: skip
         return await self._needed_kib(sized) * KIB <= total
-
-
-def _revive(record: VM, name: str, value: Any) -> Any:
-    """A stored JSON value in the form the record of now has."""
-    if isinstance(value, list):
-        return tuple(value)
-    current = record.row.get(name)
-    return type(current)(value) if isinstance(value, str) and current is not None else value

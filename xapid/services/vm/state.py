@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from typing import Any
 
-from ...datamodel.declare import NEVER, NULL, Ref
+import orjson
+
+from ...datamodel.declare import NEVER, NULL, Field, Ref, RefType
 from ...datamodel.enums import VmPowerState
 from ...datamodel.host import Host
 from ...datamodel.vbd import VBD
@@ -15,8 +16,10 @@ from ...datamodel.vif import VIF
 from ...datamodel.vm import VM
 from ...datamodel.vm_metrics import VMMetrics
 from ...db.transaction import Transaction
+from ...db.values import decoder_of
 
 NO_DOMAIN = -1
+OF_NOW = frozenset({"power_state", "suspend_VDI", "last_booted_record", "recommendations"})
 
 
 def record_started(
@@ -74,14 +77,31 @@ def _record_no_domain(tx: Transaction, vm: Ref[VM], state: VmPowerState, image: 
 
 
 def boot_record(record: VM) -> str:
-    """The record as it was booted, for VM.get_boot_record: JSON of its stored fields."""
-    kept = {
-        n: v for n, v in record.row.items() if n not in ("last_booted_record", "recommendations")
-    }
-    return json.dumps(kept, default=_plain, separators=(",", ":"))
+    """The record as it was booted, for VM.get_boot_record: JSON of what it says about the VM."""
+    kept = {f.name: record.row[f.name] for f in _described()}
+    return orjson.dumps(kept).decode()
 
 
-def _plain(value: Any) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    raise TypeError(f"{value!r} has no JSON form")
+def read_boot_record(record: VM) -> VM:
+    """The VM as it was last booted; as it is now if it never was."""
+    if not record.last_booted_record:
+        return record
+    booted: dict[str, Any] = orjson.loads(record.last_booted_record)
+    row = {name: record.row[name] for name in VM.fields}
+    for field in _described():
+        if field.name in booted:  # a field younger than the boot keeps its value of now
+            decode = decoder_of(field.type)
+            value = booted[field.name]
+            row[field.name] = decode(value, {}) if decode else value
+    return VM(record.ref, row)
+
+
+def _described() -> list[Field[Any]]:
+    """The fields that a client chose; what runs and who works on it is of the moment."""
+    return [
+        field
+        for field in VM.fields.values()
+        if field.qualifier != "RO/runtime"
+        and field.name not in OF_NOW
+        and not isinstance(field.type, RefType)
+    ]
