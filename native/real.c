@@ -1,0 +1,70 @@
+/* The parts of the glue that exist only with the real libxl, and the mock's controls as refusals. */
+#include "glue.h"
+
+int xapid_domain_create_restore(libxl_ctx *ctx, libxl_domain_config *d_config, uint32_t *domid, int fd)
+{
+    libxl_domain_restore_params params;
+    int rc;
+
+    libxl_domain_restore_params_init(&params);
+    params.stream_version = 2;
+    rc = libxl_domain_create_restore(ctx, d_config, domid, fd, -1, &params, NULL, NULL);
+    libxl_domain_restore_params_dispose(&params);
+    return rc;
+}
+
+int xapid_is_mock(void)
+{
+    return 0;
+}
+
+int xapid_mock_set(const char *knob, int64_t value)
+{
+    (void)knob, (void)value;
+    return ERROR_NI;
+}
+
+int xapid_mock_get(const char *knob, int64_t *value)
+{
+    (void)knob, (void)value;
+    return ERROR_NI;
+}
+
+int xapid_mock_order(uint32_t domid, const char *order, int64_t value)
+{
+    (void)domid, (void)order, (void)value;
+    return ERROR_NI;
+}
+
+int xapid_mock_ask(uint32_t domid, const char *fact, int64_t *value)
+{
+    (void)domid, (void)fact, (void)value;
+    return ERROR_NI;
+}
+
+int xapid_mock_find(const char *uuid, uint32_t *domid)
+{
+    (void)uuid, (void)domid;
+    return ERROR_NI;
+}
+
+int xapid_mock_fail(const char *function, int action, int rc, int count, uint32_t domid, const char *uuid)
+{
+    (void)function, (void)action, (void)rc, (void)count, (void)domid, (void)uuid;
+    return ERROR_NI;
+}
+
+int xapid_mock_release(void)
+{
+    return ERROR_NI;
+}
+
+int xapid_mock_hanging(void)
+{
+    return ERROR_NI;
+}
+
+int xapid_mock_reset(void)
+{
+    return ERROR_NI;
+}
