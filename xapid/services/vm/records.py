@@ -66,8 +66,18 @@ class VMRecordService:
             )
         check_memory_order(row)
         check_vcpus(row)
+        self._check_new(call, row)
         async with self.store.transaction() as tx:
             return _create(tx, row)
+
+    def _check_new(self, call: Call, row: Mapping[str, Any]) -> None:
+        """A constructor sets what the setters would: the same checks hold."""
+        for field in (VM.PV_kernel, VM.PV_ramdisk):
+            self.check_boot_file(call, NULL, field, row[field.name])
+        self.check_arguments(call, NULL, VM.PV_args, row["PV_args"])
+        self.check_policy(call, NULL, VM.HVM_boot_policy, row["HVM_boot_policy"])
+        self.check_boot_params(call, NULL, VM.HVM_boot_params, row["HVM_boot_params"])
+        self.check_vcpus_params(call, NULL, VM.VCPUs_params, row["VCPUs_params"])
 
     @overrides("VM.destroy")
     async def destroy(self, call: Call, vm: Ref[VM]) -> None:
