@@ -81,6 +81,12 @@ def failure(error: Iterable[str]) -> Answer:
     return Answer((_FAILED + encode(_STRINGS, tuple(error)).encode() + _TAIL,))
 
 
+def value_of(answer: Answer) -> bytes:
+    """The <value> element in the answer of a call that succeeded."""
+    whole = b"".join(answer.pieces)
+    return whole[len(_HEAD) : -len(_TAIL)]
+
+
 def record_answer(record: Class) -> Answer:
     """The answer that holds one object."""
     member = member_of(record)

@@ -1,0 +1,131 @@
+"""One client's connection: HTTP/1 as aiohttp reads it, with deadlines and plain error pages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+if TYPE_CHECKING:
+    from aiohttp.web_request import BaseRequest
+
+log = structlog.get_logger(__name__)
+
+Handler = Callable[["BaseRequest"], Awaitable[web.StreamResponse]]
+
+HEADERS = {"Server": "xapid"}
+
+
+@dataclass(frozen=True)
+class Deadlines:
+    """How long a client may take, in seconds."""
+
+    handshake_s: float = 10.0
+    head_s: float = 15.0
+    body_s: float = 60.0
+    idle_s: float = 300.0
+    write_s: float = 60.0  # for each 256 kB of an answer
+
+
+def plain(status: int, text: str, *, close: bool = True) -> web.Response:
+    """A one-line answer that is not XML-RPC."""
+    response = web.Response(status=status, text=text + "\n", headers=HEADERS)
+    if close:
+        response.force_close()
+    return response
+
+
+class Connection(RequestHandler):
+    """A connection that ends when a request's head takes too long to arrive."""
+
+    __slots__ = ("_deadlines", "_head_timer", "_on_lost")
+
+    def __init__(
+        self,
+        server: web.Server,
+        deadlines: Deadlines,
+        on_lost: Callable[[Connection], None],
+    ) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=deadlines.idle_s,
+            access_log=None,  # type: ignore[arg-type]  # None means no log
+            auto_decompress=False,
+            lingering_time=2.0,
+        )
+        self._deadlines = deadlines
+        self._on_lost = on_lost
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is being answered."""
+        return self._current_request is None and not self._messages
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        seen = self._request_count
+        super().data_received(data)
+        if self._request_count != seen:
+            self._head_arrived()
+        elif self._head_timer is None and self.idle:
+            self._await_head()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._head_arrived()
+        super().connection_lost(exc)
+        self._on_lost(self)
+
+    def _await_head(self) -> None:
+        self._head_timer = self._loop.call_later(self._deadlines.head_s, self._head_is_late)
+
+    def _head_arrived(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        if self.idle:
+            self.abort()
+
+    def abort(self) -> None:
+        """End the connection now, whatever is still to be sent."""
+        transport = self.transport
+        self.force_close()
+        if isinstance(transport, asyncio.WriteTransport):
+            transport.abort()
+
+    def handle_error(
+        self,
+        request: BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what could not be read as HTTP, or what failed without an answer, in one line."""
+        if status >= 500:
+            log.error("a request ended without an answer", exc_info=exc)
+            return plain(status, "the request failed; see the daemon's log")
+        return plain(status, "the request is not valid HTTP")
+
+
+class Server(web.Server):
+    """Makes connections that share a handler and know each other."""
+
+    def __init__(self, handler: Handler, deadlines: Deadlines) -> None:
+        super().__init__(handler)
+        self._deadlines = deadlines
+
+    def connect(self, on_lost: Callable[[Connection], None]) -> Connection:
+        """The protocol of a new connection."""
+        return Connection(self, self._deadlines, on_lost)

@@ -1,0 +1,360 @@
+"""From a call's name to the one method that answers it, and from its result to the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, Final
+
+import structlog
+
+from ..datamodel.declare import NULL, RefTo, RefType
+from ..datamodel.errors import (
+    ApiError,
+    FieldTypeError,
+    InternalError,
+    MessageMethodUnknown,
+    MessageParameterCountMismatch,
+    NotImplementedYet,
+    RBACPermissionDenied,
+    TaskCancelled,
+    TooBusy,
+)
+from ..datamodel.registry import METHODS, Kind, Method
+from ..datamodel.session import Session
+from ..db.store import Store
+from ..db.text import shown
+from . import answers
+from .answers import Answer
+from .call import ApiCall
+from .derived import Derived, FieldCheck, References, SessionAccessors
+from .events import Events
+from .failures import STOPPING, api_error
+from .parameters import Check, checker
+from .sessions import LiveSession, Sessions
+from .tasks import Tasks
+from .unimplemented import NOT_YET
+from .xmlrpc import Request
+
+log = structlog.get_logger(__name__)
+
+ROLES: Final = {
+    "read-only": 0,
+    "vm-operator": 1,
+    "vm-admin": 2,
+    "vm-power-admin": 3,
+    "pool-operator": 4,
+    "pool-admin": 5,
+}
+ASYNC: Final = "Async."
+_TASK: Final = RefTo("task")
+_ON_OBJECT: Final = {
+    Kind.GET,
+    Kind.SET,
+    Kind.ADD,
+    Kind.REMOVE,
+    Kind.GET_RECORD,
+    Kind.DESTROY,
+}
+_SILENT: Final = {
+    Kind.GET,
+    Kind.GET_ALL,
+    Kind.GET_ALL_RECORDS,
+    Kind.GET_RECORD,
+    Kind.GET_BY_UUID,
+    Kind.GET_BY_NAME_LABEL,
+}
+_SILENT_MESSAGES: Final = {"event.next", "event.get_current_id"}
+
+
+class Miswired(Exception):  # noqa: N818
+    """Messages and implementations do not match; the text names each fault."""
+
+
+@dataclass(slots=True)
+class Route:
+    """How one method is answered.
+
+    run: the handler that may wait; inline: the one that never does; whole: the one whose result
+    is already an answer. Exactly one of them is there, unless the method is not implemented.
+    """
+
+    method: Method
+    checks: tuple[Check, ...]
+    required: int
+    run: Callable[..., Awaitable[Any]] | None = None
+    inline: Callable[..., Any] | None = None
+    whole: Callable[..., Awaitable[Answer]] | None = None
+
+    def values(self, raw_params: Sequence[Any], call: ApiCall) -> list[Any]:
+        """The parameters checked, those left out at their defaults. Raises ApiError."""
+        given, params = len(raw_params), self.method.params
+        if not self.required <= given <= len(params):
+            raise MessageParameterCountMismatch(self.method.name, self.required, given)
+        values = [check(raw, call) for check, raw in zip(self.checks, raw_params, strict=False)]
+        values += [param.default for param in params[given:]]
+        return values
+
+
+class Dispatcher:
+    """Answers calls: looks up the method, the session, the parameters, and runs the handler.
+
+    implementations: the objects whose methods say with `implements`, `overrides` and `checks`
+    what they are for. not_yet: the messages that have none and answer NOT_IMPLEMENTED. Raises
+    Miswired unless every other message has exactly one.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        sessions: Sessions,
+        tasks: Tasks,
+        implementations: Iterable[object],
+        *,
+        not_yet: Collection[str] = NOT_YET,
+    ) -> None:
+        self._sessions = sessions
+        self._tasks = tasks
+        found = _Found([*implementations, tasks], not_yet)
+        self._derived = Derived(store, found.checks)
+        self._own = SessionAccessors(sessions)
+        self._references = References(store)
+        self._store = store
+        self._events = [service for service in found.services if isinstance(service, Events)]
+        self._routes = {name: self._route(method, found) for name, method in METHODS.items()}
+        self._running: set[asyncio.Task[Any]] = set()
+        self._stopping = False
+
+    # Wiring
+
+    def _route(self, method: Method, found: _Found) -> Route:
+        checks = tuple(
+            checker(
+                param.name, param.type, self._references, null=place > 0 or not _on_object(method)
+            )
+            for place, param in enumerate(method.params)
+        )
+        route = Route(method, checks, sum(param.required for param in method.params))
+        route.run = found.handlers.get(method.name)
+        if route.run is not None or method.kind is Kind.MESSAGE:
+            return route
+        accessors = self._own if method.owner is Session else self._derived
+        if method.kind is Kind.GET_RECORD:
+            record = accessors.record
+
+            async def get_record(call: ApiCall, ref: Any) -> Answer:
+                return record(ref)
+
+            route.whole = get_record
+        elif method.kind is Kind.GET_ALL_RECORDS:
+
+            async def get_all_records(call: ApiCall) -> Answer:
+                return await self._derived.records(method.owner)
+
+            route.whole = get_all_records
+        else:
+            route.inline = accessors.inline(method)
+            if route.inline is None:
+                route.run = self._derived.handler(method)
+        return route
+
+    # Answering
+
+    async def answer(self, request: Request, peer: str) -> Answer:
+        """Answer one call; never raises for what a client did."""
+        try:
+            return await self._answer(request, peer)
+        except Exception as error:
+            return answers.failure(api_error(error).wire())
+
+    async def _answer(self, request: Request, peer: str) -> Answer:
+        name, raw_params = request
+        asynchronous = name.startswith(ASYNC)
+        route = self._routes.get(name[len(ASYNC) :] if asynchronous else name)
+        if route is None or (asynchronous and not route.method.asynchronous):
+            raise MessageMethodUnknown(shown(name))
+        method = route.method
+        if not method.session:
+            call = ApiCall(self._tasks, method.name, peer=peer)
+        else:
+            if not raw_params:
+                raise MessageParameterCountMismatch(method.name, route.required, 0)
+            live = self._session(raw_params[0])
+            _check_role(live, method)
+            raw_params = raw_params[1:]
+            call = ApiCall(self._tasks, method.name, user=live.user, session=live.ref, peer=peer)
+        values = route.values(raw_params, call)
+        if asynchronous:
+            return await self._begin(route, call, values)
+        if route.inline is not None:
+            return answers.success(method.result, route.inline(call, *values))
+        if route.whole is not None:
+            return await route.whole(call, *values)
+        result = await self._run(route, call, values)
+        return answers.success(method.result, result)
+
+    def _session(self, raw_session: Any) -> LiveSession:
+        if type(raw_session) is not str:
+            raise FieldTypeError("session_id")
+        return self._sessions.check(raw_session)
+
+    async def _begin(self, route: Route, call: ApiCall, values: list[Any]) -> Answer:
+        """Start an asynchronous call: its task is the answer."""
+        method = route.method
+        _check_implemented(route)
+
+        async def work(call: ApiCall) -> tuple[str, str]:
+            if route.whole is not None:
+                answer = await route.whole(call, *values)
+                return "", answers.value_of(answer).decode()
+            result = await self._handle(route, call, values)
+            kind = method.result.target if isinstance(method.result, RefType) else ""
+            return kind, answers.encode(method.result, result)
+
+        task = await self._tasks.begin(call, ASYNC + method.name, work)
+        return answers.success(_TASK, task)
+
+    async def _run(self, route: Route, call: ApiCall, values: list[Any]) -> Any:
+        """Run a handler in an asyncio task of its own, so that it can be cancelled alone."""
+        if self._stopping:
+            raise TooBusy
+        runner = asyncio.ensure_future(self._handle(route, call, values))
+        call.runner = runner
+        self._running.add(runner)
+        try:
+            await _settled(runner)
+            if not runner.cancelled():
+                return runner.result()
+            if self._tasks.cancel_asked(call):
+                raise TaskCancelled(call.task)
+            raise InternalError(STOPPING)
+        finally:
+            self._running.discard(runner)
+            await self._tasks.close_volatile(call)
+
+    async def _handle(self, route: Route, call: ApiCall, values: list[Any]) -> Any:
+        """Run the handler under the call's log context, and say in the log what it changed."""
+        method = route.method
+        _check_implemented(route)
+        with structlog.contextvars.bound_contextvars(
+            call=call.id, method=method.name, user=call.user
+        ):
+            began, outcome = monotonic(), "failed"
+            try:
+                if route.inline is not None:
+                    result = route.inline(call, *values)
+                else:
+                    assert route.run is not None  # noqa: S101 - it is implemented
+                    result = await route.run(call, *values)
+                outcome = "done"
+                return result
+            except asyncio.CancelledError:
+                outcome = "cancelled"
+                raise
+            except ApiError as error:
+                outcome = error.code
+                raise
+            finally:
+                if method.kind not in _SILENT and method.name not in _SILENT_MESSAGES:
+                    self._log(method, call, values, outcome, began)
+
+    def _log(
+        self, method: Method, call: ApiCall, values: list[Any], outcome: str, began: float
+    ) -> None:
+        about = {}
+        if values and isinstance(method.params[0].type, RefType) and method.owner is not Session:
+            record = self._store.find(method.owner, values[0]) if values[0] != NULL else None
+            if record is not None:
+                about["object"] = record.row.get("name_label") or record.row.get("uuid")
+        task = call.known_task
+        if task is not None:
+            about["task"] = task
+        elapsed = round((monotonic() - began) * 1000)
+        log.info("call", outcome=outcome, ms=elapsed, peer=call.peer, **about)
+
+    # The end
+
+    async def stop(self, grace_s: float) -> None:
+        """End waiting calls, let others run for at most `grace_s`, then cancel them."""
+        self._stopping = True
+        for events in self._events:
+            events.stop()
+        tasks_idle = asyncio.ensure_future(self._tasks.wait_idle())
+        waiting: set[asyncio.Future[Any]] = {*self._running, tasks_idle}
+        await asyncio.wait(waiting, timeout=grace_s)
+        tasks_idle.cancel()
+        running = list(self._running)
+        for runner in running:
+            runner.cancel()
+        await asyncio.gather(*running, tasks_idle, return_exceptions=True)
+        await self._tasks.stop()
+
+
+class _Found:
+    """What the services say of their methods."""
+
+    def __init__(self, services: Iterable[object], not_yet: Collection[str]) -> None:
+        self.services = list(services)
+        self.handlers: dict[str, Callable[..., Awaitable[Any]]] = {}
+        self.checks: dict[Any, list[FieldCheck]] = {}
+        faults: list[str] = []
+        for service in self.services:
+            for name in dir(type(service)):
+                function = getattr(type(service), name, None)
+                marks = getattr(function, "__dict__", {})
+                if "implements" in marks:
+                    faults += self._bind(marks["implements"], getattr(service, name))
+                for field in marks.get("checks", ()):
+                    self.checks.setdefault(field, []).append(getattr(service, name))
+        faults += self._unbound(not_yet)
+        if faults:
+            raise Miswired("; ".join(sorted(faults)))
+
+    def _bind(self, name: str, handler: Callable[..., Awaitable[Any]]) -> list[str]:
+        if name not in METHODS:
+            return [f"{handler.__qualname__} implements {name}, which does not exist"]
+        if name in self.handlers:
+            first = self.handlers[name].__qualname__
+            return [f"{name} is implemented by {first} and by {handler.__qualname__}"]
+        self.handlers[name] = handler
+        return []
+
+    def _unbound(self, not_yet: Collection[str]) -> Iterator[str]:
+        for name, method in METHODS.items():
+            implemented, excused = name in self.handlers, name in not_yet
+            if method.kind is Kind.MESSAGE and not implemented and not excused:
+                yield f"{name} is not implemented and stands in no list"
+            elif implemented and excused:
+                yield f"{name} is listed as not implemented, but is"
+        for name in not_yet:
+            if name not in METHODS:
+                yield f"{name} is listed as not implemented, but does not exist"
+
+
+def _on_object(method: Method) -> bool:
+    """Whether the first parameter is the object that the call is about."""
+    if method.message is not None:
+        return not method.message.static
+    return method.kind in _ON_OBJECT
+
+
+def _check_role(live: LiveSession, method: Method) -> None:
+    least = method.min_role
+    if least is not None and ROLES[live.role] < ROLES[least]:
+        raise RBACPermissionDenied(method.name.lower(), f"the role {least} is needed")
+
+
+def _check_implemented(route: Route) -> None:
+    if route.run is None and route.inline is None and route.whole is None:
+        raise NotImplementedYet(route.method.name)
+
+
+async def _settled(runner: asyncio.Future[Any]) -> None:
+    """Wait for a handler; whoever cancels the wait cancels the handler and still sees it end."""
+    while not runner.done():
+        try:
+            await asyncio.wait((runner,))
+        except asyncio.CancelledError:
+            runner.cancel()

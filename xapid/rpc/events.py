@@ -1,0 +1,125 @@
+"""The messages of class event: what each session wants to hear, and what it has not heard yet."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any, Final
+
+from ..datamodel.errors import (
+    EventSubscriptionParseFailure,
+    SessionInvalid,
+    SessionNotRegistered,
+)
+from ..datamodel.event import Event
+from ..datamodel.registry import CLASSES
+from ..db.events import EVERY_CLASS, StoredEvent
+from ..db.store import Store
+from ..db.text import shown
+from ..services.ports import Call, implements_static
+from .sessions import LiveSession, Sessions, Subscription
+
+WAIT_S: Final = 30.0
+_BY_FOLDED_NAME: Final = {name.lower(): name for name in CLASSES}
+
+
+class Events:
+    """Gives sessions the changes of the classes they registered for.
+
+    wait_s: how long `event.next` waits for a change before it answers with none.
+    """
+
+    def __init__(self, store: Store, sessions: Sessions, *, wait_s: float = WAIT_S) -> None:
+        self._feed = store.feed
+        self._sessions = sessions
+        self._wait_s = wait_s
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """Let those who wait go at once, and nobody wait any more."""
+        self._stopping.set()
+
+    @implements_static(Event.register)
+    async def register(self, call: Call, classes: tuple[str, ...]) -> None:
+        live = self._live(call)
+        wanted = frozenset(_class_name(name) for name in classes)
+        now = live.subscription
+        if now is None:
+            live.subscription = Subscription(wanted, self._feed.current_id)
+        else:
+            live.subscription = Subscription(now.classes | wanted, now.position)
+
+    @implements_static(Event.unregister)
+    async def unregister(self, call: Call, classes: tuple[str, ...]) -> None:
+        live = self._live(call)
+        unwanted = frozenset(_class_name(name) for name in classes)
+        now = live.subscription
+        left = now.classes - unwanted if now and EVERY_CLASS not in unwanted else frozenset()
+        live.subscription = Subscription(left, now.position) if now and left else None
+
+    @implements_static(Event.get_current_id)
+    async def get_current_id(self, call: Call) -> int:
+        return self._feed.current_id
+
+    @implements_static(Event.next)
+    async def next(self, call: Call) -> tuple[Event, ...]:
+        live = self._live(call)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._wait_s
+        while True:
+            found = self._read(call, live)
+            if found or self._stopping.is_set() or loop.time() >= deadline:
+                return tuple(_record(event) for event in found)
+            await self._wait(live.subscription, deadline)
+            live = self._live(call)  # it may have been ended meanwhile
+
+    def _read(self, call: Call, live: LiveSession) -> list[StoredEvent]:
+        """What the session has not heard yet, which it has then."""
+        now = live.subscription
+        if now is None:
+            raise SessionNotRegistered(call.session)
+        newest = self._feed.current_id
+        live.subscription = Subscription(now.classes, newest)
+        return self._feed.read(now.position, now.classes)
+
+    async def _wait(self, now: Subscription | None, deadline: float) -> None:
+        position = now.position if now else self._feed.current_id
+        change = asyncio.ensure_future(self._feed.wait(position))
+        stop = asyncio.ensure_future(self._stopping.wait())
+        left = deadline - asyncio.get_running_loop().time()
+        try:
+            await asyncio.wait((change, stop), timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiting in (change, stop):
+                waiting.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await waiting
+
+    def _live(self, call: Call) -> LiveSession:
+        live = self._sessions.find(call.session)
+        if live is None:
+            raise SessionInvalid(call.session)
+        return live
+
+
+def _class_name(raw_name: str) -> str:
+    """A class as the specification spells it, however the client does. "*" is every class."""
+    if raw_name == EVERY_CLASS:
+        return EVERY_CLASS
+    name = _BY_FOLDED_NAME.get(raw_name.lower())
+    if name is None:
+        raise EventSubscriptionParseFailure(shown(raw_name))
+    return name
+
+
+def _record(event: StoredEvent) -> Event:
+    row: dict[str, Any] = {
+        "id": event.id,
+        "timestamp": event.timestamp,
+        "class": event.class_name,
+        "operation": event.operation,
+        "ref": event.ref,
+        "obj_uuid": event.obj_uuid,
+        "snapshot": event.snapshot,
+    }
+    return Event(event.ref, row)

@@ -1,0 +1,370 @@
+"""Tasks: the records of calls under way, what became of them, and how they are cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import structlog
+
+from ..datamodel.declare import NULL, Field, Ref
+from ..datamodel.enums import TaskAllowedOperations, TaskStatusType
+from ..datamodel.errors import (
+    ApiError,
+    InternalError,
+    OperationNotAllowed,
+    TaskCancelled,
+    TooManyPendingTasks,
+)
+from ..datamodel.host import Host
+from ..datamodel.task import Task
+from ..db.failures import StorageFailure, StoreClosed
+from ..db.store import Store
+from ..db.text import MAX_STRING, clean_text
+from ..services.ports import Call, implements, implements_static
+from .call import ApiCall
+from .failures import RESTARTED, STOPPING, api_error
+from .sessions import utc_now
+
+log = structlog.get_logger(__name__)
+
+FINISHED_KEPT: Final = timedelta(seconds=3_900)
+PENDING_KEPT: Final = timedelta(seconds=86_400)  # of tasks that clients made for themselves
+MAX_FINISHED: Final = 10_000
+MAX_RUNNING: Final = 1_000
+EXPIRE_EVERY_S: Final = 60.0
+_RETRY_S: Final = 5.0
+_PROGRESS_STEP: Final = 0.01
+
+_RUNNING = (TaskAllowedOperations.CANCEL,)
+_OPEN = (TaskAllowedOperations.CANCEL, TaskAllowedOperations.DESTROY)
+_ENDED = (TaskAllowedOperations.DESTROY,)
+_UNFINISHED = (TaskStatusType.PENDING, TaskStatusType.CANCELLING)
+
+Outcome = tuple[str, str]
+"""What a finished task shows: the class its result refers to, and the result's <value>."""
+
+Work = Callable[[ApiCall], Coroutine[Any, Any, Outcome]]
+
+
+@dataclass
+class _Run:
+    """A call that a task of this daemon stands for."""
+
+    call: ApiCall
+    volatile: bool
+    cancel_asked: bool = False
+    made: asyncio.Task[None] | None = None
+    runner: asyncio.Task[None] | None = None
+
+
+class Tasks:
+    """Keeps a record for each asynchronous call, and for others while somebody wants to see one.
+
+    clock: gives the time in UTC. host: where tasks say they run.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        host: Ref[Host] = NULL,
+    ) -> None:
+        self.host = host
+        self._store = store
+        self._clock = clock
+        self._runs: dict[Ref[Task], _Run] = {}
+        self._progress: dict[Ref[Task], float] = {}
+        self._shown: dict[Ref[Task], float] = {}
+        self._side: set[asyncio.Task[None]] = set()
+        self._expiring: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    # The life of the daemon
+
+    async def start(self) -> None:
+        """End what an earlier daemon left pending, and drop old tasks from time to time."""
+        await self.recover()
+        self._expiring = asyncio.create_task(self._expire_often(), name="drop old tasks")
+
+    async def stop(self) -> None:
+        """Cancel what still runs and wait until it has been undone and written down."""
+        self._stopping = True
+        runners = [run.runner for run in self._runs.values() if run.runner is not None]
+        for runner in runners:
+            runner.cancel()
+        await asyncio.gather(*runners, return_exceptions=True)
+        if self._expiring is not None:
+            self._expiring.cancel()
+            await asyncio.gather(self._expiring, return_exceptions=True)
+        await asyncio.gather(*self._side, return_exceptions=True)
+
+    async def wait_idle(self) -> None:
+        """Return when no asynchronous call runs."""
+        while runners := [run.runner for run in self._runs.values() if run.runner is not None]:
+            await asyncio.wait(runners)
+
+    async def recover(self) -> None:
+        """End as failed all tasks that no call of this daemon stands behind."""
+        async with self._store.transaction() as tx:
+            for task in self._store.all(Task):
+                if task.ref not in self._runs and task.status in _UNFINISHED:
+                    tx.update(task.ref, self._failed(InternalError(RESTARTED)))
+                elif task.ref not in self._runs and not task.allowed_operations:
+                    tx.set(task.ref, Task.allowed_operations, _ENDED)
+
+    async def expire(self) -> None:
+        """Drop tasks that ended 65 minutes ago, and clients' own that are a day old."""
+        now, gone, ended = self._clock(), [], []
+        for task in self._store.all(Task):
+            if task.ref in self._runs:
+                continue
+            if task.status not in _UNFINISHED:
+                ended.append(task)
+            elif now - task.created >= PENDING_KEPT:
+                gone.append(task.ref)
+        ended.sort(key=lambda task: task.finished)
+        surplus = max(0, len(ended) - MAX_FINISHED)
+        gone += [
+            task.ref
+            for place, task in enumerate(ended)
+            if place < surplus or now - task.finished >= FINISHED_KEPT
+        ]
+        for start in range(0, len(gone), 500):
+            async with self._store.transaction() as tx:
+                for ref in gone[start : start + 500]:
+                    if tx.exists(ref):
+                        tx.destroy(ref)
+
+    async def _expire_often(self) -> None:
+        while True:
+            await asyncio.sleep(EXPIRE_EVERY_S)
+            try:
+                await self.expire()
+            except (StorageFailure, ApiError) as error:
+                log.warning("old tasks could not be dropped", reason=str(error))
+
+    # Asynchronous calls
+
+    async def begin(self, call: ApiCall, label: str, work: Work) -> Ref[Task]:
+        """Run `work` under a task that is on disk when this returns.
+
+        Raises TooManyPendingTasks, StorageFailure.
+        """
+        if self._stopping or len(self._runs) >= MAX_RUNNING:
+            raise TooManyPendingTasks
+        ref = _new_ref()
+        run = self._runs[ref] = _Run(call, volatile=False)
+        call.adopt(ref)
+        try:
+            async with self._store.transaction() as tx:
+                tx.create(Task, self._first(label), ref=ref)
+        except BaseException:
+            del self._runs[ref]
+            raise
+        run.runner = call.runner = asyncio.create_task(self._run(ref, run, work), name=label)
+        return ref
+
+    async def _run(self, ref: Ref[Task], run: _Run, work: Work) -> None:
+        ended: Mapping[Field[Any], Any]
+        try:
+            ended = self._succeeded(await work(run.call))
+        except asyncio.CancelledError:
+            ended = self._cancelled(ref) if run.cancel_asked else self._stopped()
+        except Exception as error:
+            ended = self._failed(api_error(error))
+        await self._finish(ref, run, ended)
+
+    async def _finish(self, ref: Ref[Task], run: _Run, ended: Mapping[Field[Any], Any]) -> None:
+        """Write down how a task ended, again and again while the disk refuses."""
+        run.runner = None  # from here on nothing is left to cancel
+        self._progress.pop(ref, None)
+        self._shown.pop(ref, None)
+        while True:
+            try:
+                async with self._store.transaction() as tx:
+                    if tx.exists(ref):
+                        tx.update(ref, ended)
+                break
+            except StorageFailure as error:
+                log.error("a task's end could not be written", task=ref, reason=str(error))
+                if self._stopping or isinstance(error, StoreClosed):
+                    break
+                await asyncio.sleep(_RETRY_S)
+        self._runs.pop(ref, None)
+
+    @contextlib.asynccontextmanager
+    async def background(self, label: str) -> AsyncIterator[ApiCall]:
+        """A call of the daemon itself with a task of its own, ended with the block.
+
+        A client's cancel leaves the block as TaskCancelled.
+        """
+        call = ApiCall(self, label)
+        ref = _new_ref()
+        run = self._runs[ref] = _Run(call, volatile=False)
+        call.adopt(ref)
+        call.runner = asyncio.current_task()
+        try:
+            async with self._store.transaction() as tx:
+                tx.create(Task, self._first(label), ref=ref)
+        except BaseException:
+            del self._runs[ref]
+            raise
+        try:
+            yield call
+        except asyncio.CancelledError:
+            call.runner = None
+            if not run.cancel_asked:
+                await self._finish(ref, run, self._stopped())
+                raise
+            this_task = asyncio.current_task()
+            if this_task is not None:
+                this_task.uncancel()  # the client cancelled the work, not who did it
+            await self._finish(ref, run, self._cancelled(ref))
+            raise TaskCancelled(ref) from None
+        except BaseException as error:
+            call.runner = None
+            await self._finish(ref, run, self._failed(api_error(error)))
+            raise
+        call.runner = None
+        await self._finish(ref, run, self._succeeded(("", "")))
+
+    # Synchronous calls
+
+    def open_volatile(self, call: ApiCall) -> Ref[Task]:
+        """A task in memory for a call that has none; it appears as soon as nothing is open."""
+        ref = _new_ref()
+        run = self._runs[ref] = _Run(call, volatile=True)
+        run.made = self._beside(self._make(ref, call.method))
+        return ref
+
+    async def _make(self, ref: Ref[Task], label: str) -> None:
+        async with self._store.transaction() as tx:
+            tx.create(Task, self._first(label), ref=ref, volatile=True)
+
+    async def close_volatile(self, call: ApiCall) -> None:
+        """Remove the task of a synchronous call that has ended."""
+        ref = call.known_task
+        run = self._runs.get(ref) if ref is not None else None
+        if ref is None or run is None or not run.volatile:
+            return
+        if run.made is not None:
+            await asyncio.gather(run.made, return_exceptions=True)
+        self._progress.pop(ref, None)
+        self._shown.pop(ref, None)
+        del self._runs[ref]
+        async with self._store.transaction() as tx:
+            if tx.exists(ref):
+                tx.destroy(ref)
+
+    def cancel_asked(self, call: ApiCall) -> bool:
+        """Whether a client cancelled the call."""
+        ref = call.known_task
+        run = self._runs.get(ref) if ref is not None else None
+        return run is not None and run.cancel_asked
+
+    def report_progress(self, task: Ref[Task], fraction: float) -> None:
+        """Show a task's progress soon; many reports at once are one change."""
+        if fraction < 1.0 and fraction - self._shown.get(task, 0.0) < _PROGRESS_STEP:
+            return
+        self._shown[task] = fraction
+        if not self._progress:
+            self._beside(self._show_progress())
+        self._progress[task] = fraction
+
+    async def _show_progress(self) -> None:
+        reports, self._progress = self._progress, {}
+        async with self._store.transaction() as tx:
+            for ref, fraction in reports.items():
+                if tx.exists(ref):
+                    tx.set(ref, Task.progress, fraction)
+
+    def _beside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._side.add(task)
+        task.add_done_callback(self._side.discard)
+        return task
+
+    # What a task shows
+
+    def _first(self, label: str, description: str = "", *, own: bool = False) -> dict[Any, Any]:
+        return {
+            Task.name_label: clean_text(label),
+            Task.name_description: description,
+            Task.allowed_operations: _OPEN if own else _RUNNING,
+            Task.created: self._clock(),
+            Task.status: TaskStatusType.PENDING,
+            Task.resident_on: self.host,
+        }
+
+    def _ended(self, status: TaskStatusType, error: Iterable[str] = ()) -> dict[Any, Any]:
+        return {
+            Task.status: status,
+            Task.finished: self._clock(),
+            Task.progress: 1.0,
+            Task.allowed_operations: _ENDED,
+            Task.error_info: tuple(clean_text(text) for text in error),
+        }
+
+    def _succeeded(self, outcome: Outcome) -> dict[Any, Any]:
+        kind, result = outcome
+        if len(result) * 4 > MAX_STRING and len(result.encode()) > MAX_STRING:
+            return self._failed(
+                InternalError("the result is too long for a task; call without Async to get it")
+            )
+        return self._ended(TaskStatusType.SUCCESS) | {Task.type: kind, Task.result: result}
+
+    def _failed(self, error: ApiError) -> dict[Any, Any]:
+        return self._ended(TaskStatusType.FAILURE, error.wire())
+
+    def _stopped(self) -> dict[Any, Any]:
+        return self._failed(InternalError(STOPPING))
+
+    def _cancelled(self, ref: Ref[Task]) -> dict[Any, Any]:
+        return self._ended(TaskStatusType.CANCELLED, TaskCancelled(ref).wire())
+
+    # The messages of class task
+
+    @implements_static(Task.create)
+    async def create(self, call: Call, label: str, description: str) -> Ref[Task]:
+        async with self._store.transaction() as tx:
+            return tx.create(Task, self._first(label, description, own=True))
+        raise AssertionError  # the block above returns or raises
+
+    @implements(Task.cancel)
+    async def cancel(self, call: Call, task: Ref[Task]) -> None:
+        status = self._store.get(task).status
+        if status not in _UNFINISHED:
+            raise OperationNotAllowed(f"the task has ended already: {status}")
+        run = self._runs.get(task)
+        if run is None:  # a client's own: nothing runs behind it
+            async with self._store.transaction() as tx:
+                tx.update(task, self._cancelled(task))
+            return
+        runner = run.call.runner
+        if runner is None or runner.done():
+            raise OperationNotAllowed("the task is ending and can no longer be cancelled")
+        if not run.cancel_asked:
+            run.cancel_asked = True
+            runner.cancel()
+            async with self._store.transaction() as tx:
+                if tx.exists(task) and tx.get(task).status is TaskStatusType.PENDING:
+                    tx.set(task, Task.status, TaskStatusType.CANCELLING)
+                    tx.set(task, Task.allowed_operations, ())
+
+    @implements(Task.destroy)
+    async def destroy(self, call: Call, task: Ref[Task]) -> None:
+        if task in self._runs:
+            raise OperationNotAllowed("the task is not finished; cancel it or wait for its end")
+        async with self._store.transaction() as tx:
+            tx.destroy(task)
+
+
+def _new_ref() -> Ref[Task]:
+    return Ref(f"OpaqueRef:{uuid.uuid4()}")
