@@ -327,7 +327,6 @@ class VbdType(Enumeration):
 # Enumerations that the specification has not, and why xapid has them.
 EXTENSIONS: dict[type[Enumeration], str] = {
     DomainType: "The specification knows PV and HVM only; clients of today say it so.",
-    BondMode: "Bond.create takes a mode in the API of today.",
 }
 
 ENUMERATIONS: tuple[type[Enumeration], ...] = (

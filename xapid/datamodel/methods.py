@@ -196,26 +196,26 @@ def _accessors(field: Field[Any]) -> Iterator[Method]:
         )
 
     itself = Param("self", this.type, this.doc)
-    yield accessor(Kind.GET, "get", (itself,), kind_of, f"Get the {field.name} of a {owner.wire}.")
+    yield accessor(Kind.GET, "get", (itself,), kind_of, f"Get {field.name}.")
     if "set" in field.accessors:
         value = Param("value", kind_of, "The new value.")
-        doc = f"Set the {field.name} of a {owner.wire}."
+        doc = f"Set {field.name}."
         yield accessor(Kind.SET, "set", (this, value), Void, doc)
     if isinstance(kind_of, MapType):
         key = Param("key", kind_of.key, "The key.")
         added: tuple[Param, ...] = (key, Param("value", kind_of.value, "The value of the key."))
         removed, what = key, "a key"
-        add_doc = f"Put a key into the {field.name} of a {owner.wire}, over any value it had."
+        add_doc = f"Put a key into {field.name}, over any value it had."
     elif isinstance(kind_of, SetType):
         removed, what = Param("value", kind_of.item, "The element."), "an element"
         added = (removed,)
-        add_doc = f"Put an element into the {field.name} of a {owner.wire}, if it is not there."
+        add_doc = f"Put an element into {field.name}, if it is not there."
     else:
         return
     if "add" in field.accessors:
         yield accessor(Kind.ADD, "add_to", (this, *added), Void, add_doc)
     if "remove" in field.accessors:
-        doc = f"Take {what} out of the {field.name} of a {owner.wire}, if it is there."
+        doc = f"Take {what} out of {field.name}, if it is there."
         yield accessor(Kind.REMOVE, "remove_from", (this, removed), Void, doc)
 
 
@@ -224,9 +224,9 @@ def _class_wide(cls: type[Class]) -> Iterator[Method]:
     ref, record = RefTo(wire), RecordOf(wire)
     this = Param("self", ref, f"The {wire}.")
     shapes: dict[Kind, tuple[tuple[Param, ...], Type[Any], str]] = {
-        Kind.GET_ALL: ((), SetOf(ref), f"Get a reference to each {wire}."),
-        Kind.GET_ALL_RECORDS: ((), MapOf(ref, record), f"Get the record of each {wire}."),
-        Kind.GET_RECORD: ((this,), record, f"Get all fields of a {wire}."),
+        Kind.GET_ALL: ((), SetOf(ref), f"Get a reference to every {wire}."),
+        Kind.GET_ALL_RECORDS: ((), MapOf(ref, record), f"Get the record of every {wire}."),
+        Kind.GET_RECORD: ((this,), record, f"Get all fields of one {wire}."),
         Kind.GET_BY_UUID: (
             (Param("uuid", String, "The UUID to look for."),),
             ref,
@@ -235,14 +235,14 @@ def _class_wide(cls: type[Class]) -> Iterator[Method]:
         Kind.GET_BY_NAME_LABEL: (
             (Param("label", String, "The name to look for."),),
             SetOf(ref),
-            f"Get each {wire} that has a name.",
+            f"Get every {wire} that has a name.",
         ),
         Kind.CREATE: (
             (Param("args", record, "The values of the fields that can be given."),),
             ref,
-            f"Make a {wire} from a record.",
+            f"Make one {wire} from a record.",
         ),
-        Kind.DESTROY: ((this,), Void, f"Destroy a {wire}, unless another object needs it."),
+        Kind.DESTROY: ((this,), Void, f"Destroy one {wire}, unless another object needs it."),
     }
     for kind, (params, result, doc) in shapes.items():
         if kind.value in cls.derived:
