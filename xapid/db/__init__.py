@@ -1,0 +1,1 @@
+"""The object database: records in memory, every change committed to SQLite."""

@@ -1,0 +1,122 @@
+"""The feed of committed changes: rising ids, a bounded past, one wake-up for all who wait."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from weakref import WeakValueDictionary
+
+from ..datamodel.declare import Class, Ref
+from ..datamodel.errors import EventsLost
+
+RING = 10_000
+EVERY_CLASS = "*"
+UNSEEN = frozenset({"session"})  # a session's reference is a secret of its owner
+
+
+class Operation(enum.StrEnum):
+    ADD = "add"
+    MOD = "mod"
+    DEL = "del"
+
+
+class _Newest:
+    """The newest committed record of one object, shared by all its events in the ring."""
+
+    __slots__ = ("__weakref__", "record")
+
+    def __init__(self, record: Class) -> None:
+        self.record = record
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """One object changed in one transaction.
+
+    snapshot: the object's newest committed record when it is read, at least as new as the
+        event, so that the past costs one record an object; the last one if it was destroyed.
+    """
+
+    id: int
+    timestamp: datetime
+    class_name: str
+    operation: Operation
+    ref: Ref[Class]
+    obj_uuid: str
+    newest: _Newest
+
+    @property
+    def snapshot(self) -> Class:
+        return self.newest.record
+
+
+class EventFeed:
+    """Events of committed transactions, in the order of the commits.
+
+    first_id: one more than any id given out by an earlier run.
+    """
+
+    def __init__(self, first_id: int, *, size: int = RING) -> None:
+        self._floor = first_id  # stands for all that happened before this run
+        self._ring: list[StoredEvent | None] = [None] * size
+        self._newest: WeakValueDictionary[str, _Newest] = WeakValueDictionary()
+        self._changed: asyncio.Future[None] | None = None
+        self.current_id = first_id
+
+    def append(
+        self, changes: Iterable[tuple[Class | None, Class | None]], timestamp: datetime
+    ) -> None:
+        """Add an event for each changed object, given as (record before, record after)."""
+        before = self.current_id
+        for old, new in changes:
+            record = new or old
+            if record is None or record.wire in UNSEEN:
+                continue
+            operation = (
+                Operation.ADD if old is None else Operation.DEL if new is None else Operation.MOD
+            )
+            self._add(record, operation, timestamp)
+        if self.current_id != before and self._changed is not None:
+            self._changed.set_result(None)
+            self._changed = None
+
+    def _add(self, record: Class, operation: Operation, timestamp: datetime) -> None:
+        newest = self._newest.get(record.ref)
+        if newest is None:
+            newest = self._newest[record.ref] = _Newest(record)
+        newest.record = record
+        self.current_id += 1
+        self._ring[self.current_id % len(self._ring)] = StoredEvent(
+            id=self.current_id,
+            timestamp=timestamp,
+            class_name=record.wire,
+            operation=operation,
+            ref=record.ref,
+            obj_uuid=record.row.get("uuid", ""),
+            newest=newest,
+        )
+
+    def read(self, after_id: int, classes: frozenset[str]) -> list[StoredEvent]:
+        """The events after `after_id` of the named classes ("*": of all), oldest first.
+
+        Raises EventsLost if some of them are no longer kept, or `after_id` is of no event.
+        """
+        oldest = max(self._floor, self.current_id - len(self._ring))
+        if not oldest <= after_id <= self.current_id:
+            raise EventsLost
+        size = len(self._ring)
+        events = (self._ring[i % size] for i in range(after_id + 1, self.current_id + 1))
+        if EVERY_CLASS in classes:
+            return [event for event in events if event is not None]
+        return [event for event in events if event is not None and event.class_name in classes]
+
+    async def wait(self, after_id: int) -> None:
+        """Return as soon as there is an event after `after_id`, of whatever class."""
+        while self.current_id <= after_id:
+            if self._changed is None:
+                self._changed = asyncio.get_running_loop().create_future()
+            # A waiter that is cancelled must not cancel what the others wait for.
+            await asyncio.shield(self._changed)
