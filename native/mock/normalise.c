@@ -88,11 +88,13 @@ static struct outcome apply_bitmap(const struct json *value)
         return NOTHING;
     set = json_array();
     for (size_t i = 0; i < value->count; i++) {
-        if (value->items[i]->kind != JSON_INTEGER || value->items[i]->number < 0 || value->items[i]->number > 65535) {
+        const struct json *bit = value->items[i];
+        if (bit->kind != JSON_INTEGER) {
             json_free(set);
-            return NOTHING;
+            return REFUSED;
         }
-        json_append(set, json_integer(value->items[i]->number));
+        if (bit->number >= 0 && bit->number <= 65535)
+            json_append(set, json_integer(bit->number));
     }
     if (set->count)
         qsort(set->items, set->count, sizeof(*set->items), compare_numbers);
@@ -121,9 +123,7 @@ static struct outcome apply_genid(const struct json *value)
 {
     bool zero = true;
 
-    if (value->kind != JSON_ARRAY)
-        return NOTHING;
-    if (value->count != 16)
+    if (value->kind != JSON_ARRAY || value->count != 16)
         return REFUSED;
     for (size_t i = 0; i < 16; i++) {
         if (value->items[i]->kind != JSON_INTEGER || value->items[i]->number < 0 || value->items[i]->number > 255)
@@ -141,8 +141,11 @@ static struct outcome apply_array(const struct field *field, const struct json *
         return NOTHING;
     array = json_array();
     for (size_t i = 0; i < value->count; i++) {
-        struct outcome outcome = apply_field(field, field->element, value->items[i], minor);
-        if (outcome.refused) {
+        const struct json *item = value->items[i];
+        struct outcome outcome = apply_field(field, field->element, item, minor);
+        if (outcome.refused || (field->element == KIND_BITMAP && item->kind != JSON_ARRAY) ||
+            (field->element == KIND_INTEGER && item->kind != JSON_INTEGER)) {
+            json_free(outcome.kept);
             json_free(array);
             return REFUSED;
         }
