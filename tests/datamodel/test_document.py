@@ -23,7 +23,7 @@ def test_the_page_has_every_class_field_message_and_error() -> None:
 
     for cls in CLASSES.values():
         assert f"## Class {cls.wire}" in lines
-        assert all(f"| `{name}` | {f.type.name} |" in text for name, f in cls.fields.items())
+        assert all(f"| `{name}` | `{f.type.name}` |" in text for name, f in cls.fields.items())
     for method in METHODS.values():
         if method.kind is Kind.MESSAGE:
             assert f"#### {method.name}" in lines

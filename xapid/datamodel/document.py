@@ -79,7 +79,7 @@ def _field_row(field: Field[object]) -> tuple[str, ...]:
         notes.append("The constructor needs it.")
     return (
         f"`{field.name}`",
-        field.type.name,
+        f"`{field.type.name}`",
         field.qualifier,
         ", ".join(field.accessors),
         " ".join(notes) + _extension(field.extension),

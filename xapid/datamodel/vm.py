@@ -283,7 +283,7 @@ class VM(
         """Build a domain for a halted VM and let it run. The host is chosen by the server.
 
         start_paused: leave the vCPUs stopped once the domain is built.
-        force: go on without the checks for memory and hardware, and let Xen decide.
+        force: skip the check of free memory, and let Xen have the last word.
         """
 
     @message(
@@ -320,7 +320,7 @@ class VM(
 
         host: the host to run on.
         start_paused: leave the vCPUs stopped once the domain is built.
-        force: go on without the checks for memory and hardware, and let Xen decide.
+        force: skip the check of free memory, and let Xen have the last word.
         """
 
     @message(
@@ -466,7 +466,7 @@ class VM(
         """Build a domain from the saved state of a suspended VM and let it run on.
 
         start_paused: leave the vCPUs stopped once the domain is built.
-        force: go on without the checks for memory and hardware, and let Xen decide.
+        force: skip the check of free memory, and let Xen have the last word.
         """
 
     @message(
@@ -493,7 +493,7 @@ class VM(
 
         host: the host to run on.
         start_paused: leave the vCPUs stopped once the domain is built.
-        force: go on without the checks for memory and hardware, and let Xen decide.
+        force: skip the check of free memory, and let Xen have the last word.
         """
 
     @message(
