@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import structlog
 
-from ..datamodel.declare import Class, Field, MapType, Ref, RefType, SetType, String
+from ..datamodel.declare import Class, Field, MapType, RecordType, Ref, RefType, SetType, String
 from .failures import DatabaseDamaged
 from .members import Members, Row
 from .values import Check, Decode, RefsIn, check_of, decoder_of, json_type, refs_in, target_of
@@ -24,13 +24,11 @@ class Layout:
 
     derived: sets that are kept from the references at their other end, never written.
     inverse: for a reference field, the derived set at its other end.
-    partner: for a reference field, the reference field at its other end (a pair of one and one).
     """
 
     cls: type[Class]
     derived: frozenset[str] = frozenset()
     inverse: dict[str, str] = field(default_factory=dict)
-    partner: dict[str, Field[Any]] = field(default_factory=dict)
 
     def complete(self) -> None:
         """Fill in the rest, once the bound pairs are known."""
@@ -130,8 +128,15 @@ class Layout:
 
 
 def layouts_of(classes: Mapping[str, type[Class]]) -> dict[type[Class], Layout]:
-    """The layouts of all classes; TypeError for a bound pair that cannot be kept."""
-    layouts = {cls: Layout(cls) for cls in classes.values()}
+    """The layouts of all classes; TypeError for a bound pair that cannot be kept.
+
+    A class with a record for a field, as events have, describes answers only: nothing keeps it.
+    """
+    layouts = {
+        cls: Layout(cls)
+        for cls in classes.values()
+        if not any(isinstance(f.type, RecordType) for f in cls.fields.values())
+    }
     for cls, layout in layouts.items():
         for f in cls.fields.values():
             if f.inverse is not None:
@@ -161,8 +166,5 @@ def _bind(
         case RefType(), SetType():
             layout.inverse[f.name] = other.name
             layouts[other.owner].derived |= {other.name}
-        case RefType(), RefType():
-            layout.partner[f.name] = other
-            layouts[other.owner].partner[other.name] = f
         case _:
             raise TypeError(f"{f!r} and {other!r} cannot be bound")

@@ -92,7 +92,7 @@ class Store:
         self._credentials = stored.credentials
         known: dict[str, Ref[Any]] = {NULL: NULL}
         for ref, class_name, _ in stored.objects:
-            if class_name in classes:
+            if classes.get(class_name) in self.memory.layouts:
                 known[ref] = Ref(ref)
         unknown = len(stored.objects) + 1 - len(known)
         if unknown:
@@ -101,7 +101,7 @@ class Store:
             self.memory.load(
                 cls(known[ref], self.memory.layouts[cls].decode(ref, body, known))
                 for ref, class_name, body in stored.objects
-                if (cls := classes.get(class_name)) is not None
+                if (cls := classes.get(class_name)) in self.memory.layouts
             )
 
     def _start(self, first_id: int, database: Database, checkpoints: Database) -> None:

@@ -17,7 +17,7 @@ from ..datamodel.errors import (
     OperationNotAllowed,
 )
 from .layout import Layout
-from .members import Row
+from .members import Members, Row
 from .memory import Link
 from .text import shown
 from .values import UUID
@@ -268,12 +268,11 @@ class Transaction:
             raise TypeError(f"the uuid of {layout.wire} {ref} cannot change")
         if name in layout.links:
             self._check_targets(ref, layout, name, value)
-            self._leave(ref, edit, name)
+        self._leave(ref, edit, name)
         edit.writable()[name] = value
         edit.fields[name] = None
         self._to_hook[ref] = None
-        if name in layout.links:
-            self._join(ref, edit, name, value)
+        self._join(ref, edit, name)
 
     def _check_targets(self, ref: Ref[Any], layout: Layout, name: str, value: Any) -> None:
         link = (ref, layout.cls.fields[name])
@@ -289,45 +288,24 @@ class Transaction:
             self._pointed.setdefault(target, {})[link] = None
 
     def _leave(self, ref: Ref[Any], edit: _Edit, name: str) -> None:
-        """Take the other end of a bound reference back."""
+        """Take the object out of the set at the other end of a bound reference."""
         assert edit.row is not None  # noqa: S101 - called on living objects only
-        if name not in edit.layout.inverse and name not in edit.layout.partner:
-            return
-        target = edit.row[name]
-        if target == NULL or not self.exists(target):
-            return
-        if name in edit.layout.inverse:
-            inverse = edit.layout.inverse[name]
-            other = self._edit(target).writable()
-            other.relink(inverse, other.members[inverse].removed(ref))
-            self._edits[target].fields[inverse] = None
-            self._to_hook[target] = None
-        elif name in edit.layout.partner:
-            partner = edit.layout.partner[name].name
-            other_edit = self._edit(target)
-            if other_edit.row is not None and other_edit.row[partner] == ref:
-                self._put(target, other_edit, partner, NULL)
+        inverse, target = edit.layout.inverse.get(name), edit.row[name]
+        if inverse is not None and target != NULL and self.exists(target):
+            row = self._edit(target).writable()
+            self._put(target, row, inverse, row.members[inverse].removed(ref))
 
-    def _join(self, ref: Ref[Any], edit: _Edit, name: str, target: Any) -> None:
-        """Tell the other end of a bound reference."""
-        if target == NULL:
-            return
-        if name in edit.layout.inverse:
-            inverse = edit.layout.inverse[name]
-            other = self._edit(target).writable()
-            other.relink(inverse, other.members[inverse].added(ref))
-            self._edits[target].fields[inverse] = None
-            self._to_hook[target] = None
-        elif name in edit.layout.partner:
-            partner = edit.layout.partner[name].name
-            other_edit = self._edit(target)
-            self._leave(target, other_edit, partner)
-            self._pointed.setdefault(ref, {})[(target, edit.layout.partner[name])] = None
-            self._put(target, other_edit, partner, ref)
+    def _join(self, ref: Ref[Any], edit: _Edit, name: str) -> None:
+        """Put the object into the set at the other end of a bound reference."""
+        assert edit.row is not None  # noqa: S101 - called on living objects only
+        inverse, target = edit.layout.inverse.get(name), edit.row[name]
+        if inverse is not None and target != NULL:
+            row = self._edit(target).writable()
+            self._put(target, row, inverse, row.members[inverse].added(ref))
 
-    def _put(self, ref: Ref[Any], edit: _Edit, name: str, value: Ref[Any]) -> None:
-        edit.writable()[name] = value
-        edit.fields[name] = None
+    def _put(self, ref: Ref[Any], row: Row, name: str, members: Members) -> None:
+        row.relink(name, members)
+        self._edits[ref].fields[name] = None
         self._to_hook[ref] = None
 
     # The end
