@@ -10,7 +10,8 @@
   host.py log                 the serial console: Xen, dom0 and the guests
   host.py down                end it
 
-SUITE=bookworm|trixie chooses the release, --name NAME one of several hosts, XAPID_XENHOST_DIR where all is kept.
+SUITE=bookworm|trixie chooses the release, --name NAME one of several hosts,
+XAPID_XENHOST_DIR where all is kept.
 """
 
 from __future__ import annotations
@@ -21,21 +22,27 @@ import subprocess
 import sys
 from pathlib import Path
 
+from testhost.daemon import Daemon
 from testhost.image import ensure_image
-from testhost.machine import HostFailed, Machine, boot, running
+from testhost.machine import HostError, Machine, boot, running
+from testhost.package import install
 from testhost.suite import chosen_suite
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--name", default="default")
     parser.add_argument("--nics", type=int, default=1)
-    parser.add_argument("action", choices=["build", "up", "run", "push", "install", "ports", "log", "down"])
+    parser.add_argument(
+        "action", choices=["build", "up", "run", "push", "install", "ports", "log", "down"]
+    )
     parser.add_argument("words", nargs=argparse.REMAINDER)
     given = parser.parse_args()
     suite = chosen_suite()
     if given.action == "build":
-        print(ensure_image(suite).directory)
+        sys.stdout.write(f"{ensure_image(suite).directory}\n")
         return 0
     if given.action == "up":
         boot(ensure_image(suite), given.name, given.nics)
@@ -53,11 +60,10 @@ def act(machine: Machine, action: str, words: list[str]) -> int:
     if action == "push":
         machine.push(*(Path(word) for word in words[:-1]), target=words[-1])
     elif action == "install":
-        from testhost.package import install
-
-        install(machine)
+        install(machine, ensure_image(chosen_suite()))
+        Daemon(machine).start()
     elif action == "ports":
-        print(json.dumps(machine.ports))
+        sys.stdout.write(json.dumps(machine.ports) + "\n")
     elif action == "log":
         sys.stdout.write(machine.serial_log.read_text(errors="replace"))
     else:
@@ -68,5 +74,5 @@ def act(machine: Machine, action: str, words: list[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except HostFailed as error:
+    except HostError as error:
         raise SystemExit(str(error)) from None

@@ -6,7 +6,7 @@ import shlex
 import time
 from pathlib import Path
 
-from testhost.machine import HostFailed, Machine
+from testhost.machine import HostError, Machine
 
 HELPER = "/root/console.py"
 
@@ -28,10 +28,10 @@ class GuestConsole:
             if tty:
                 return cls(machine, tty)
             time.sleep(0.5)
-        raise HostFailed(f"domain {domid} has no console")
+        raise HostError(f"domain {domid} has no console")
 
     def command(self, command: str, timeout_s: float = 60) -> str:
-        """What the shell command writes in the guest; HostFailed when it fails or the guest does not answer."""
+        """What the shell command writes in the guest; HostError when it fails or none answers."""
         words = ["python3", "-ISE", HELPER, self.tty_path, str(timeout_s), command]
         return self.machine.run(shlex.join(words), timeout_s=timeout_s + 20).strip()
 
@@ -40,7 +40,7 @@ class GuestConsole:
         return int(self.command("cat /run/counter"))
 
     def boot_id(self) -> str:
-        """A name that is new for each boot of the guest's kernel and outlives suspend and resume."""
+        """Names one boot of the guest's kernel; outlives suspend and resume."""
         return self.command("cat /proc/sys/kernel/random/boot_id")
 
 

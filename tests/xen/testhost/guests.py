@@ -1,6 +1,6 @@
-"""Puts a guest that boots in seconds into dom0's /srv/guest: as kernel and initrd, and on bootable disks.
+"""Puts a guest that boots in seconds into dom0: as kernel and initrd, and on disks.
 
-/srv/guest/vmlinux   the kernel, unpacked: building a PV or PVH domain need not do it under emulation
+/srv/guest/vmlinux   the kernel, unpacked: building a domain need not do it under emulation
 /srv/guest/vmlinuz   the kernel as Debian ships it
 /srv/guest/initrd    busybox, Xen's disk and network front ends, and an agent on the console
 /srv/guest/hvm.img   a disk that a BIOS boots (HVM)
@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 
 GUEST_MODULES = ("block/xen-blkfront", "net/xen-netfront")
 CONSOLES = "console=tty0 console=ttyS0,115200 console=hvc0 quiet loglevel=3"
-# What a kernel may be packed with: the bytes its payload begins with, and the command that unpacks it.
+# How a kernel may be packed: what its payload begins with, and the command that unpacks it.
 PACKERS = (
     (b"\xfd7zXZ\0", ("xz", "-dc", "--single-stream")),
     (b"\x28\xb5\x2f\xfd", ("zstd", "-dc")),
@@ -47,8 +47,10 @@ def unpacked_kernel(packed: bytes, build_root: Path) -> bytes:
     for magic, command in PACKERS:
         start = packed.find(magic)
         while start >= 0:
-            # The payload is followed by other bytes, about which the unpackers complain after they have done their work.
-            done = subprocess.run(["chroot", str(build_root), *command], input=packed[start:], capture_output=True)
+            # Other bytes follow the payload; unpackers complain about them when they are done.
+            done = subprocess.run(
+                ["chroot", str(build_root), *command], input=packed[start:], capture_output=True
+            )
             if done.stdout.startswith(b"\x7fELF"):
                 return done.stdout
             start = packed.find(magic, start + 1)
@@ -59,7 +61,20 @@ def initrd(root: Path, kernel: str) -> bytes:
     """A gzip-packed cpio archive: busybox, two modules, our init, agent and counter."""
     with tempfile.TemporaryDirectory() as scratch:
         tree = Path(scratch)
-        for name in "bin sbin usr/bin usr/sbin proc sys dev etc run tmp mnt modules".split():
+        for name in [
+            "bin",
+            "sbin",
+            "usr/bin",
+            "usr/sbin",
+            "proc",
+            "sys",
+            "dev",
+            "etc",
+            "run",
+            "tmp",
+            "mnt",
+            "modules",
+        ]:
             (tree / name).mkdir(parents=True)
         shutil.copy(root / "bin/busybox", tree / "bin/busybox")
         for order, module in enumerate(GUEST_MODULES):
@@ -68,23 +83,34 @@ def initrd(root: Path, kernel: str) -> bytes:
             if source.exists():
                 shutil.copy(source, target)
             else:
-                target.write_bytes(subprocess.run(["xz", "-dc", f"{source}.xz"], check=True, capture_output=True).stdout)
+                target.write_bytes(
+                    subprocess.run(
+                        ["xz", "-dc", f"{source}.xz"], check=True, capture_output=True
+                    ).stdout
+                )
         shutil.copy(HERE / "guest/init", tree / "init")
         for name in ("agent", "counter"):
             shutil.copy(HERE / "guest" / name, tree / "bin" / name)
         names = "\n".join(sorted(str(path.relative_to(tree)) for path in tree.rglob("*")))
-        archive = subprocess.run(["cpio", "-o", "-H", "newc", "-R", "0:0"], cwd=tree, check=True, input=names.encode(), capture_output=True)
+        archive = subprocess.run(
+            ["cpio", "-o", "-H", "newc", "-R", "0:0"],
+            cwd=tree,
+            check=True,
+            input=names.encode(),
+            capture_output=True,
+        )
     return gzip.compress(archive.stdout, 6)
 
 
 def bios_disk(place: Path, build_root: Path) -> None:
-    """A FAT disk whose boot sector is SYSLINUX: nothing here needs a loop device or a mount."""
+    """A FAT disk whose boot sector is SYSLINUX; making it takes no mount."""
     scratch = build_root / "tmp/bios"
     scratch.mkdir()
     for name in ("vmlinuz", "initrd"):
         shutil.copy(place / name, scratch / name)
     (scratch / "syslinux.cfg").write_text(
-        f"SERIAL 0 115200\nDEFAULT guest\nPROMPT 0\nLABEL guest\n  KERNEL vmlinuz\n  INITRD initrd\n  APPEND {CONSOLES}\n"
+        "SERIAL 0 115200\nDEFAULT guest\nPROMPT 0\n"
+        f"LABEL guest\n  KERNEL vmlinuz\n  INITRD initrd\n  APPEND {CONSOLES}\n"
     )
     script = """
         cd /tmp/bios
@@ -100,7 +126,7 @@ def bios_disk(place: Path, build_root: Path) -> None:
 
 
 def pygrub_disk(place: Path) -> None:
-    """An ext4 disk without partitions that holds kernel, initrd and a grub.cfg as distributions write it."""
+    """An ext4 disk without partitions: kernel, initrd, and grub.cfg as distributions write it."""
     with tempfile.TemporaryDirectory() as scratch:
         boot = Path(scratch) / "boot"
         (boot / "grub").mkdir(parents=True)
@@ -108,10 +134,13 @@ def pygrub_disk(place: Path) -> None:
             shutil.copy(place / name, boot / name)
         (boot / "grub/grub.cfg").write_text(
             "set default=0\nset timeout=0\n"
-            "menuentry 'guest' {\n  linux /boot/vmlinuz console=hvc0 quiet loglevel=3\n  initrd /boot/initrd\n}\n"
+            "menuentry 'guest' {\n  linux /boot/vmlinuz console=hvc0 quiet loglevel=3\n"
+            "  initrd /boot/initrd\n}\n"
         )
         disk = place / "pygrub.img"
         with disk.open("wb") as image:
             image.truncate(32 << 20)
         # pygrub's file system library knows no more of ext4 than these features.
-        run("mkfs.ext4", "-q", "-F", "-O", "^64bit,^metadata_csum,^has_journal", "-d", scratch, disk)
+        run(
+            "mkfs.ext4", "-q", "-F", "-O", "^64bit,^metadata_csum,^has_journal", "-d", scratch, disk
+        )

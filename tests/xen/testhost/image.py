@@ -1,7 +1,7 @@
-"""Builds what a test host boots from: dom0's disk, Xen, the guests inside it, and a build root of the same release.
+"""Builds what a test host boots from, with the guests inside it and a build root beside it.
 
-A build ends with one rename, so that an interrupted one never counts; its directory is named after a
-hash of everything that went into it, so that a changed recipe is built anew.
+A build ends with one rename, so that an interrupted one never counts; its directory is named after
+a hash of everything that goes into it, so that a changed recipe is built anew.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import gzip
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -33,8 +34,8 @@ NEEDED_HERE = {
 }
 
 DOM0_PACKAGES = """
-    systemd-sysv dbus udev kmod procps iproute2 bridge-utils ethtool libpam-modules openssh-server curl
-    linux-image-amd64 initramfs-tools zstd busybox-static
+    systemd-sysv dbus udev kmod procps iproute2 bridge-utils ethtool libpam-modules openssh-server
+    curl     linux-image-amd64 initramfs-tools zstd busybox-static
     xen-utils-{xen} xen-hypervisor-{xen}-amd64 xenstore-utils qemu-system-xen qemu-utils seabios
     python3 python3-venv
     e2fsprogs lvm2 nfs-common nfs-kernel-server open-iscsi tgt
@@ -47,11 +48,12 @@ BUILD_PACKAGES = """
 
 # What would only cost time at boot; storage servers are started by the tests that want them.
 MASKED_UNITS = """
-    apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service
-    fstrim.timer logrotate.timer man-db.timer systemd-tmpfiles-clean.timer
+    apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer
+    e2scrub_reap.service fstrim.timer logrotate.timer man-db.timer systemd-tmpfiles-clean.timer
     getty@tty1.service serial-getty@hvc0.service systemd-networkd-wait-online.service
-    tgt.service nfs-server.service nfs-kernel-server.service nfs-blkmap.service rpcbind.service rpcbind.socket
-    rpc-statd.service rpc-statd-notify.service nfs-client.target nfsdcld.service nfs-mountd.service nfs-idmapd.service
+    tgt.service nfs-server.service nfs-kernel-server.service nfs-blkmap.service
+    rpcbind.service rpcbind.socket rpc-statd.service rpc-statd-notify.service nfs-client.target
+    nfsdcld.service nfs-mountd.service nfs-idmapd.service
     open-iscsi.service iscsid.service iscsid.socket
     lvm2-monitor.service lvm2-lvmpolld.socket systemd-pstore.service
     systemd-timesyncd.service systemd-update-utmp.service systemd-update-utmp-runlevel.service
@@ -100,13 +102,18 @@ class Image:
 def recipe_key(suite: Suite) -> str:
     """A name for the result of this recipe: changes with every file that goes into it."""
     digest = hashlib.sha256(repr(suite).encode())
-    for path in [HERE / "image.py", HERE / "guests.py", HERE / "tree.py", *sorted((HERE / "guest").iterdir())]:
+    for path in [
+        HERE / "image.py",
+        HERE / "guests.py",
+        HERE / "tree.py",
+        *sorted((HERE / "guest").iterdir()),
+    ]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
 def ensure_image(suite: Suite) -> Image:
-    """The image of the release, built now if this recipe's is not there yet. Needs root to build."""
+    """The image of the release, built now (as root) if this recipe's is not there yet."""
     suite.directory.mkdir(parents=True, exist_ok=True)
     image = Image(suite, suite.directory / f"image-{recipe_key(suite)}")
     with locked(suite.directory / "build.lock"):
@@ -127,7 +134,9 @@ def locked(path: Path) -> Iterator[None]:
 def build(image: Image) -> None:
     """Make the image beside its final place, then move it there in one step."""
     if os.geteuid() != 0:
-        raise SystemExit("building a Xen test host needs root (chroot, file owners): run it as root once")
+        raise SystemExit(
+            "building a Xen test host needs root (chroot, file owners): run it as root once"
+        )
     install_needed()
     for left in image.suite.directory.glob("building-*"):
         shutil.rmtree(left)
@@ -147,7 +156,18 @@ def build(image: Image) -> None:
         shutil.rmtree(root / unwanted, ignore_errors=True)
     with work.disk.open("wb") as disk:
         disk.truncate(6 << 30)
-    run("mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-E", "lazy_itable_init=1", "-d", root, work.disk)
+    run(
+        "mkfs.ext4",
+        "-q",
+        "-F",
+        "-O",
+        "^has_journal",
+        "-E",
+        "lazy_itable_init=1",
+        "-d",
+        root,
+        work.disk,
+    )
     shutil.rmtree(root)
     work.directory.rename(image.directory)
     say(f"built {image.directory}")
@@ -165,7 +185,14 @@ def install_needed() -> None:
 
 def bootstrap(suite: Suite, packages: str, root: Path) -> None:
     say(f"unpacking {root.name}")
-    run("mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages.split())}", suite.name, root)
+    run(
+        "mmdebstrap",
+        "--quiet",
+        "--variant=minbase",
+        f"--include={','.join(packages.split())}",
+        suite.name,
+        root,
+    )
 
 
 def configure_dom0(image: Image, root: Path) -> None:
@@ -173,17 +200,34 @@ def configure_dom0(image: Image, root: Path) -> None:
     write(root / "etc/fstab", "/dev/vda / ext4 defaults,noatime 0 1\n")
     write(root / "etc/hostname", "xenhost\n")
     write(root / "etc/hosts", "127.0.0.1 localhost xenhost\n")
-    write(root / "etc/systemd/network/eth0.network", "[Match]\nName=eth0\n[Network]\nAddress=10.0.2.15/24\nIPv6AcceptRA=no\n")
-    write(root / "etc/systemd/journald.conf.d/volatile.conf", "[Journal]\nStorage=volatile\nRuntimeMaxUse=64M\n")
+    write(
+        root / "etc/systemd/network/eth0.network",
+        "[Match]\nName=eth0\n[Network]\nAddress=10.0.2.15/24\nIPv6AcceptRA=no\n",
+    )
+    write(
+        root / "etc/systemd/journald.conf.d/volatile.conf",
+        "[Journal]\nStorage=volatile\nRuntimeMaxUse=64M\n",
+    )
     write(root / "etc/modules-load.d/xen.conf", "\n".join(DOM0_MODULES.split()) + "\n")
     # Without this, sshd looks every client up in a name service that is not there.
-    write(root / "etc/ssh/sshd_config.d/testhost.conf", "UseDNS no\nMaxSessions 100\nMaxStartups 100\n")
+    write(
+        root / "etc/ssh/sshd_config.d/testhost.conf",
+        "UseDNS no\nMaxSessions 100\nMaxStartups 100\n",
+    )
     run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "xapid-testhost", "-f", image.key)
     write(root / "root/.ssh/authorized_keys", image.key.with_suffix(".pub").read_text())
     (root / "root/.ssh").chmod(0o700)
     inside(root, "passwd", "-d", "root")
     # The users that a de-privileged device model or bootloader runs as: base + domid.
-    inside(root, "useradd", "--system", "--no-create-home", "--uid", "131072", "xen-qemuuser-range-base")
+    inside(
+        root,
+        "useradd",
+        "--system",
+        "--no-create-home",
+        "--uid",
+        "131072",
+        "xen-qemuuser-range-base",
+    )
     inside(root, "systemctl", "--quiet", "enable", "systemd-networkd", "ssh")
     for unit in MASKED_UNITS.split():
         mask = root / "etc/systemd/system" / unit
@@ -193,7 +237,10 @@ def configure_dom0(image: Image, root: Path) -> None:
 
 def configure_boot(image: Image, root: Path, kernel: str) -> None:
     """Xen, dom0's kernel and an initial RAM disk that does no more than mount the root disk."""
-    write(root / "etc/initramfs-tools/conf.d/small", "MODULES=list\nCOMPRESS=gzip\nBUSYBOX=n\nFSTYPE=ext4\n")
+    write(
+        root / "etc/initramfs-tools/conf.d/small",
+        "MODULES=list\nCOMPRESS=gzip\nBUSYBOX=n\nFSTYPE=ext4\n",
+    )
     with (root / "etc/initramfs-tools/modules").open("a") as modules:
         modules.write("\n".join(INITRD_MODULES.split()) + "\n")
     inside(root, "update-initramfs", "-u", "-k", kernel)
@@ -205,9 +252,12 @@ def configure_boot(image: Image, root: Path, kernel: str) -> None:
 
 def forget_older(image: Image) -> None:
     """Delete the images of older recipes, unless a host still runs from one."""
-    for other in image.suite.directory.glob("image-*"):
-        if other != image.directory and not any(is_running(pid) for pid in other.glob("run/*/pid")):
-            shutil.rmtree(other)
+    used = {image.directory}
+    for state in image.suite.directory.glob("run/*/host.json"):
+        if is_running(state.with_name("pid")):
+            used.add(Path(json.loads(state.read_text())["image"]))
+    for other in set(image.suite.directory.glob("image-*")) - used:
+        shutil.rmtree(other)
 
 
 def is_running(pid_file: Path) -> bool:

@@ -1,7 +1,7 @@
 """One running test host: boots it in QEMU, reaches its control domain over ssh, ends it.
 
-What it writes to its disk goes to a throw-away overlay, so that every boot starts from the same host.
-All ports are on 127.0.0.1 and chosen free at the start; the host has no way out.
+What it writes to its disk goes to a throw-away overlay, so that every boot starts from the same
+host. All ports are on 127.0.0.1 and chosen free at the start; the host has no way out.
 """
 
 from __future__ import annotations
@@ -27,17 +27,20 @@ MEMORY_MIB = 4096
 DOM0_MEMORY_MIB = 1536
 FORWARDED = {"ssh": 22, "https": 443}
 
-# PV: smap, smep, la57 and pku fault in dom0's first instructions under emulation. PVH: so does rdtscp in its clock source.
+# Under emulation a PV dom0 faults at once with smap, smep, la57 or pku, a PVH guest with rdtscp.
 CPU = "max,-smap,-smep,-la57,-pku,-rdtscp"
 XEN_ARGUMENTS = (
     "com1=115200,8n1 console=com1 loglvl=info guest_loglvl=all "
     f"dom0_mem={DOM0_MEMORY_MIB}M,max:{DOM0_MEMORY_MIB}M dom0_max_vcpus=2"
 )
-DOM0_ARGUMENTS = "root=/dev/vda rw console=hvc0 net.ifnames=0 mitigations=off selinux=0 apparmor=0 audit=0 quiet loglevel=4"
+DOM0_ARGUMENTS = (
+    "root=/dev/vda rw console=hvc0 net.ifnames=0 mitigations=off "
+    "selinux=0 apparmor=0 audit=0 quiet loglevel=4"
+)
 
 
-class HostFailed(Exception):
-    """The host ended, did not come up, or a command in it failed; the text says which and shows its output."""
+class HostError(Exception):
+    """The host ended, did not come up, or a command in it failed; the text says which."""
 
 
 @dataclass(frozen=True)
@@ -73,28 +76,41 @@ class Machine:
             "ControlPersist": 600,
             "Port": self.ports["ssh"],
         }
-        return [program, "-F", "/dev/null", *(f"-o{name}={value}" for name, value in options.items())]
+        return [
+            program,
+            "-F",
+            "/dev/null",
+            *(f"-o{name}={value}" for name, value in options.items()),
+        ]
 
-    def run(self, command: str, *, timeout_s: float = 120, check: bool = True, stdin: bytes = b"") -> str:
-        """What the shell command writes in dom0 as root; HostFailed when its status is not 0 and check is set."""
+    def run(
+        self, command: str, *, timeout_s: float = 120, check: bool = True, stdin: bytes = b""
+    ) -> str:
+        """What the command writes in dom0 as root; with check, HostError unless its status is 0."""
         try:
             done = subprocess.run(
                 [*self.command("ssh"), "root@127.0.0.1", command],
-                input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout_s,
+                input=stdin,
+                capture_output=True,
+                timeout=timeout_s,
             )
         except subprocess.TimeoutExpired as error:
-            raise HostFailed(f"no end within {timeout_s} s: {command}") from error
+            raise HostError(f"no end within {timeout_s} s: {command}") from error
         if check and done.returncode != 0:
             output = (done.stdout + done.stderr).decode(errors="replace")
-            raise HostFailed(f"status {done.returncode}: {command}\n{output}")
+            raise HostError(f"status {done.returncode}: {command}\n{output}")
         return done.stdout.decode(errors="replace")
 
     def push(self, *sources: Path, target: str) -> None:
         """Copy files and directories into dom0."""
         names = [str(source) for source in sources]
-        done = subprocess.run([*self.command("scp"), "-q", "-r", *names, f"root@127.0.0.1:{target}"], capture_output=True, text=True)
+        done = subprocess.run(
+            [*self.command("scp"), "-q", "-r", *names, f"root@127.0.0.1:{target}"],
+            capture_output=True,
+            text=True,
+        )
         if done.returncode != 0:
-            raise HostFailed(f"cannot copy to {target}: {done.stderr}")
+            raise HostError(f"cannot copy to {target}: {done.stderr}")
 
     def write(self, path: str, text: str) -> None:
         """Make the file path in dom0."""
@@ -105,7 +121,7 @@ class Machine:
         """Whether dom0 is up and its tool stack works."""
         try:
             self.run("xl list", timeout_s=30)
-        except HostFailed:
+        except HostError:
             return False
         return True
 
@@ -140,7 +156,7 @@ def running(suite: Suite, name: str) -> Machine | None:
 
 
 def boot(image: Image, name: str, nics: int = 1) -> Machine:
-    """Start a host from image and wait until its dom0 answers; a host of that name that runs is returned as it is."""
+    """Start a host and wait until its dom0 answers; one of that name that runs is returned."""
     found = running(image.suite, name)
     if found:
         return found
@@ -151,10 +167,12 @@ def boot(image: Image, name: str, nics: int = 1) -> Machine:
     machine = start(image, directory, nics)
     while not machine.answers():
         if not is_running(directory / "pid"):
-            raise HostFailed(f"QEMU ended: {(directory / 'qemu.log').read_text()}")
+            raise HostError(f"QEMU ended: {(directory / 'qemu.log').read_text()}")
         if time.monotonic() - started > BOOT_TIMEOUT_S:
             machine.down()
-            raise HostFailed(f"dom0 does not answer after {BOOT_TIMEOUT_S} s; see {machine.serial_log}")
+            raise HostError(
+                f"dom0 does not answer after {BOOT_TIMEOUT_S} s; see {machine.serial_log}"
+            )
         time.sleep(1)
     say(f"up after {time.monotonic() - started:.0f} s: {directory}")
     return machine
@@ -166,20 +184,30 @@ def start(image: Image, directory: Path, nics: int) -> Machine:
         ports = free_ports()
         with (directory / "qemu.log").open("wb") as log:
             process = subprocess.Popen(
-                qemu_command(image, directory, ports, nics), cwd=directory, stdin=subprocess.DEVNULL, stdout=log,
-                stderr=subprocess.STDOUT, start_new_session=True, env=os.environ | {"TMPDIR": str(directory)},
+                qemu_command(image, directory, ports, nics),
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=os.environ | {"TMPDIR": str(directory)},
             )
         try:
             process.wait(timeout=2)
         except subprocess.TimeoutExpired:
             (directory / "pid").write_text(str(process.pid))
-            state = {"key": str(image.key), "pid": process.pid, "ports": ports, "image": str(image.directory)}
+            state = {
+                "key": str(image.key),
+                "pid": process.pid,
+                "ports": ports,
+                "image": str(image.directory),
+            }
             (directory / "host.json").write_text(json.dumps(state))
             return Machine(directory, image.key, process.pid, ports)
         message = (directory / "qemu.log").read_text()
         if "host forwarding" not in message:
             break
-    raise HostFailed(f"QEMU does not start: {message}")
+    raise HostError(f"QEMU does not start: {message}")
 
 
 def free_ports() -> dict[str, int]:
@@ -192,16 +220,38 @@ def free_ports() -> dict[str, int]:
 
 
 def qemu_command(image: Image, directory: Path, ports: dict[str, int], nics: int) -> list[str]:
-    forwards = "".join(f",hostfwd=tcp:127.0.0.1:{ports[name]}-:{inside}" for name, inside in FORWARDED.items())
-    command = ["qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", "2"]
+    forwards = "".join(
+        f",hostfwd=tcp:127.0.0.1:{ports[name]}-:{inside}" for name, inside in FORWARDED.items()
+    )
+    command = [
+        "qemu-system-x86_64",
+        "-machine",
+        "q35",
+        "-accel",
+        "tcg,thread=multi",
+        "-cpu",
+        CPU,
+        "-smp",
+        "2",
+    ]
     command += ["-m", str(MEMORY_MIB), "-display", "none", "-nodefaults", "-no-reboot"]
     command += ["-serial", f"file:{directory / 'serial.log'}"]
-    # Xen is an uncompressed ELF file; dom0's kernel and initial RAM disk are its two multiboot modules.
+    # Xen is an uncompressed ELF file; dom0's kernel and initrd are its two multiboot modules.
     command += ["-kernel", str(image.hypervisor), "-append", XEN_ARGUMENTS]
     command += ["-initrd", f"{image.kernel} {DOM0_ARGUMENTS},{image.initrd}"]
     command += ["-drive", f"file={image.disk},if=virtio,format=raw,snapshot=on,cache=unsafe"]
-    command += ["-netdev", f"user,id=nic0,restrict=on{forwards}", "-device", "virtio-net-pci,netdev=nic0"]
+    command += [
+        "-netdev",
+        f"user,id=nic0,restrict=on{forwards}",
+        "-device",
+        "virtio-net-pci,netdev=nic0",
+    ]
     for number in range(1, nics):
-        command += ["-netdev", f"hubport,id=nic{number},hubid={number}", "-device", f"virtio-net-pci,netdev=nic{number}"]
+        command += [
+            "-netdev",
+            f"hubport,id=nic{number},hubid={number}",
+            "-device",
+            f"virtio-net-pci,netdev=nic{number}",
+        ]
     command += ["-device", "virtio-rng-pci"]
     return command

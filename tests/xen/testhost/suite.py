@@ -33,5 +33,7 @@ def chosen_suite(name: str | None = None) -> Suite:
     """The release called name, else the one that the environment variable SUITE names."""
     wanted = name or os.environ.get("SUITE") or "bookworm"
     if wanted not in SUITES:
-        raise SystemExit(f"no recipe for the Debian release {wanted!r}: choose one of {', '.join(SUITES)}")
+        raise SystemExit(
+            f"no recipe for the Debian release {wanted!r}: choose one of {', '.join(SUITES)}"
+        )
     return SUITES[wanted]

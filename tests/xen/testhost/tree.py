@@ -10,8 +10,20 @@ from pathlib import Path
 
 def inside(root: Path, *command: str | Path) -> None:
     """Run command in the tree root, which has a /proc of its own for as long as that takes."""
-    apart = ["unshare", "--mount", "--pid", "--fork", f"--mount-proc={root / 'proc'}", "chroot", root]
-    settings = {"LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+    apart: list[str | Path] = [
+        "unshare",
+        "--mount",
+        "--pid",
+        "--fork",
+        f"--mount-proc={root / 'proc'}",
+        "chroot",
+        root,
+    ]
+    settings = {
+        "LC_ALL": "C.UTF-8",
+        "DEBIAN_FRONTEND": "noninteractive",
+        "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+    }
     run(*apart, *command, env=os.environ | settings)
 
 

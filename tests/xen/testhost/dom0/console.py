@@ -1,6 +1,7 @@
 """Runs in dom0: gives one command to the agent on a guest's console and writes what it answers.
 
-Usage: console.py TTY TIMEOUT_S COMMAND. The exit status is the command's, or 254 when the guest does not answer in time.
+Usage: console.py TTY TIMEOUT_S COMMAND. The exit status is the command's, or 254 when the guest
+does not answer in time.
 """
 
 import os
@@ -12,11 +13,11 @@ import time
 import tty
 
 NO_ANSWER = 254
-# A guest that still boots loses what is typed; the agent runs a command that it gets twice only once.
+# A guest that still boots loses what is typed; the agent runs what it gets twice only once.
 REPEAT_S = 4.0
 
 
-def main():
+def main() -> int:
     path, timeout_s, command = sys.argv[1], float(sys.argv[2]), sys.argv[3]
     console = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
     tty.setraw(console)
@@ -42,8 +43,8 @@ def main():
     return NO_ANSWER
 
 
-def read(console):
-    """What the console has within a short while, without the carriage returns of its line discipline."""
+def read(console: int) -> bytes:
+    """What the console has within a short while, without carriage returns."""
     if not select.select([console], [], [], 0.5)[0]:
         return b""
     try:
@@ -52,7 +53,7 @@ def read(console):
         return b""
 
 
-def write(console, data):
+def write(console: int, data: bytes) -> None:
     while data and select.select([], [console], [], 5)[1]:
         data = data[os.write(console, data) :]
 

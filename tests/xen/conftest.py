@@ -1,0 +1,97 @@
+"""The fixtures on a real Xen host: one boot, one installed xapid, one table of times."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from testhost.api import Api, PackageApi, PlainApi
+from testhost.daemon import Daemon
+from testhost.evidence import collect
+from testhost.guest_console import install_helper
+from testhost.image import ensure_image
+from testhost.machine import Machine, boot, running
+from testhost.package import install
+from testhost.suite import chosen_suite
+from testhost.table import Table
+from testhost.workbench import Workbench
+
+TABLE = Table()
+MACHINE = pytest.StashKey[Machine]()
+
+
+@pytest.fixture(scope="session")
+def xenhost(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """A booted Xen host; the running one that XAPID_XENHOST_RUNNING names is left running."""
+    suite = chosen_suite()
+    image = ensure_image(suite)
+    kept = os.environ.get("XAPID_XENHOST_RUNNING")
+    machine = running(suite, kept) if kept else None
+    if machine is None:
+        with TABLE.step("host", "boot"):
+            machine = boot(image, kept or f"test-{os.getpid()}")
+    install_helper(machine)
+    request.config.stash[MACHINE] = machine
+    yield machine
+    if not kept:
+        machine.down()
+
+
+@pytest.fixture(scope="session")
+def daemon(xenhost: Machine) -> Daemon:
+    """xapid of this checkout, installed and started for the first time."""
+    with TABLE.step("host", "install xapid"):
+        install(xenhost, ensure_image(chosen_suite()))
+    installed = Daemon(xenhost)
+    installed.forget_everything()
+    with TABLE.step("host", "first start"):
+        installed.start()
+    return installed
+
+
+@pytest.fixture(scope="session")
+def workbench(xenhost: Machine, daemon: Daemon) -> Iterator[Workbench]:
+    """A storage repository and a network, made through the API."""
+    api = PackageApi(xenhost.https_port, daemon.root_password())
+    yield Workbench(xenhost, daemon, api)
+    api.close()
+
+
+@pytest.fixture
+def api(xenhost: Machine, daemon: Daemon) -> Iterator[Api]:
+    """A session of Python's own client, as fresh as the test."""
+    client = PlainApi(xenhost.https_port, daemon.root_password())
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def table() -> Table:
+    """Where each test writes how long its steps took."""
+    return TABLE
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """After a failure, gather what explains it before the next test changes it."""
+    report = yield
+    machine = item.config.stash.get(MACHINE, None)
+    if report.failed and machine is not None:
+        name = re.sub(r"[^\w.-]+", "_", item.name) + f"-{report.when}"
+        place = Path(os.environ.get("XAPID_XENHOST_LOGS", "build/test-xen")) / name
+        collect(machine, place)
+        report.sections.append(("xen host", f"logs and state of the host: {place}"))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print guest type x step x seconds."""
+    for line in TABLE.lines():
+        terminalreporter.write_line(line)
