@@ -39,22 +39,19 @@ def tcp_socket(host: str, port: int) -> socket.socket:
 
 
 def unix_socket(path: Path) -> socket.socket:
-    """A listening Unix socket of mode 0600 at `path`, in the place of any that was there.
+    """A Unix socket of mode 0600 bound to `path`, in the place of one that was left there.
 
     Raises OSError, also where something that is no socket stands there.
     """
     if path.exists() and not path.is_socket():
         raise FileExistsError(errno.EEXIST, "exists and is not a socket", str(path))
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".new")
-    with contextlib.suppress(FileNotFoundError):
-        partial.unlink()
+    path.unlink(missing_ok=True)
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        bound.bind(os.fspath(partial))
-        partial.chmod(0o600)
-        bound.listen(BACKLOG)
-        partial.replace(path)  # nobody ever finds the socket with a wider mode
+        os.fchmod(bound.fileno(), 0o600)  # on Linux the file is born with its socket's mode
+        bound.bind(os.fspath(path))
+        path.chmod(0o600)
     except OSError:
         bound.close()
         raise

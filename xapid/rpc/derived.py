@@ -11,11 +11,11 @@ from ..datamodel.errors import UUIDInvalid
 from ..datamodel.registry import Kind, Method
 from ..datamodel.session import Session
 from ..db.store import Store
-from ..db.text import shown
+from ..db.text import clean_text
 from ..db.transaction import Transaction
 from .answers import Answer, member_of, record_answer, records_answer
 from .call import ApiCall
-from .sessions import Sessions
+from .sessions import SHOWN, Sessions
 
 FieldCheck = Callable[[ApiCall, Ref[Any], Field[Any], Any], None]
 FieldChecks = Mapping[Field[Any], Sequence[FieldCheck]]
@@ -188,5 +188,5 @@ def changed_value(kind: Kind, field: Field[Any]) -> Callable[..., Any]:
 
 def _found(cls: type[Class], uuid: str, ref: Ref[Any] | None) -> Ref[Any]:
     if ref is None:
-        raise UUIDInvalid(cls.wire, shown(uuid))
+        raise UUIDInvalid(cls.wire, clean_text(uuid, SHOWN))
     return ref

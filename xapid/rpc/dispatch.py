@@ -25,7 +25,7 @@ from ..datamodel.errors import (
 from ..datamodel.registry import METHODS, Kind, Method
 from ..datamodel.session import Session
 from ..db.store import Store
-from ..db.text import shown
+from ..db.text import clean_text
 from . import answers
 from .answers import Answer
 from .call import ApiCall
@@ -33,7 +33,7 @@ from .derived import Derived, FieldCheck, References, SessionAccessors
 from .events import Events
 from .failures import STOPPING, api_error
 from .parameters import Check, checker
-from .sessions import LiveSession, Sessions
+from .sessions import SHOWN, LiveSession, Sessions
 from .tasks import Tasks
 from .unimplemented import NOT_YET
 from .xmlrpc import Request
@@ -174,7 +174,7 @@ class Dispatcher:
         asynchronous = name.startswith(ASYNC)
         route = self._routes.get(name[len(ASYNC) :] if asynchronous else name)
         if route is None or (asynchronous and not route.method.asynchronous):
-            raise MessageMethodUnknown(shown(name))
+            raise MessageMethodUnknown(clean_text(name, SHOWN))
         method = route.method
         if not method.session:
             call = ApiCall(self._tasks, method.name, peer=peer)

@@ -27,7 +27,8 @@ from ..datamodel.declare import (
 )
 from ..datamodel.errors import FieldTypeError, HandleInvalid, InvalidValue
 from ..datamodel.registry import CLASSES
-from ..db.text import shown
+from ..db.text import clean_text, shown
+from .sessions import SHOWN
 from .xmlrpc import RawDateTime
 
 Check = Callable[[Any, Any], Any]
@@ -140,7 +141,7 @@ def _ref(name: str, cls: type[Class], objects: Objects, *, null: bool) -> Check:
             raise HandleInvalid(cls.wire, NULL)
         ref = objects.resolve(cls, raw, call)
         if ref is None:
-            raise HandleInvalid(cls.wire, shown(raw))
+            raise HandleInvalid(cls.wire, clean_text(raw, SHOWN))
         return ref
 
     return check

@@ -16,9 +16,10 @@ from ..datamodel.errors import HandleInvalid, SessionInvalid
 from ..datamodel.host import Host
 from ..datamodel.session import Session
 from ..datamodel.user import User
-from ..db.text import shown
+from ..db.text import clean_text
 
 IDLE_S: Final = 86_400.0
+SHOWN: Final = 256  # bytes of a handle that an error repeats
 
 
 def utc_now() -> datetime:
@@ -83,7 +84,7 @@ class Sessions:
             self._drop(own[0])
         if len(self._live) >= self._total:
             self._drop(next(iter(self._live.values())))
-        ref: Ref[Session] = Ref(f"OpaqueRef:{secrets.token_hex(32)}")
+        ref: Ref[Session] = Ref(f"OpaqueRef:{secrets.token_urlsafe(32)}")
         live = LiveSession(ref, _digest(ref), name, role)
         row = {field.name: field.default for field in Session.fields.values()}
         row |= {"uuid": str(uuid.uuid4()), "this_host": self.host, "this_user": user}
@@ -96,10 +97,10 @@ class Sessions:
         """The session a client names, which is used by that. Raises SessionInvalid."""
         live = self._live.get(_digest(raw_ref))
         if live is None:
-            raise SessionInvalid(shown(raw_ref))
+            raise SessionInvalid(clean_text(raw_ref, SHOWN))
         if self._clock() - live.last_used >= self._idle:
             self._drop(live)
-            raise SessionInvalid(shown(raw_ref))
+            raise SessionInvalid(clean_text(raw_ref, SHOWN))
         self._touch(live)
         return live
 
@@ -111,7 +112,7 @@ class Sessions:
         """The record of a session, as it is now. Raises HandleInvalid."""
         live = self._live.get(_digest(ref))
         if live is None:
-            raise HandleInvalid("session", shown(ref))
+            raise HandleInvalid("session", clean_text(ref, SHOWN))
         if live.record.row["last_active"] != live.last_used:
             live.record = Session(ref, {**live.record.row, "last_active": live.last_used})
         return live.record
@@ -120,7 +121,7 @@ class Sessions:
         """Give a field of a session a value."""
         live = self._live.get(_digest(ref))
         if live is None:
-            raise HandleInvalid("session", shown(ref))
+            raise HandleInvalid("session", clean_text(ref, SHOWN))
         live.record = Session(ref, {**live.record.row, field.name: value})
 
     def end(self, ref: Ref[Session]) -> None:
