@@ -10,6 +10,9 @@ from testhost.package import ENVIRONMENT
 
 STATE = "/var/lib/xapid"
 UNIT = "xapid"
+CONFIGURATION = """[guests]
+kernel_directories = ["/srv/guest"]
+"""
 # Only the main process ends with the unit: the device models of guests are its descendants.
 UNIT_FILE = f"""[Unit]
 Description=The XenAPI control plane
@@ -34,7 +37,7 @@ class Daemon:
     """The one xapid of a test host, as a systemd unit of its own."""
 
     machine: Machine
-    configuration: str = ""
+    configuration: str = CONFIGURATION
 
     def start(self) -> None:
         """Start xapid and wait until it says that it is ready."""
