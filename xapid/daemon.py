@@ -1,0 +1,262 @@
+"""The daemon: constructs every object, hands each what it needs, starts and stops them in order.
+
+The body of `serve` is the architecture diagram.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import tempfile
+import time
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Literal
+
+import structlog
+
+from .config import MAX_SOCKET_PATH, Config, XenChoice
+from .datamodel import registry
+from .datamodel.vm import VM
+from .db.failures import CannotOpen
+from .db.store import Store
+from .http.server import HttpServer, Limits
+from .http.tls import CertificateUnusable, load_or_make_certificate
+from .rpc.accounts import Accounts, PasswordFileUnsafe
+from .rpc.dispatch import Dispatcher
+from .rpc.events import Events
+from .rpc.logins import Logins, Users
+from .rpc.sessions import Sessions
+from .rpc.tasks import Tasks
+from .services.host import HostService, introduce_host, read_facts
+from .services.operations import Operations
+from .services.vm.bootfiles import BootFiles
+from .services.vm.brake import RestartBrake
+from .services.vm.builder import DomainBuilder
+from .services.vm.consoles import Consoles
+from .services.vm.foreign import ForeignDomains
+from .services.vm.lifecycle import LifecycleService
+from .services.vm.live import LiveService
+from .services.vm.memory import MemoryLedger
+from .services.vm.power import Power
+from .services.vm.provision import ProvisionService
+from .services.vm.questions import QuestionService
+from .services.vm.records import VMRecordService
+from .services.vm.rules import OPERATIONS, vm_neighbours, vm_refusal
+from .services.vm.suspend_sr import SuspendSR
+from .services.vm.watcher import Watcher
+from .stalls import StallWatch
+from .xen.client import XenClient
+from .xen.domains import DomainTable
+from .xen.errors import XenUnavailable
+
+log = structlog.get_logger(__name__)
+
+EX_UNAVAILABLE: Final = 69
+EX_OSERR: Final = 71
+EX_CONFIG: Final = 78
+VNC_DIRECTORY: Final = Path("/run/xapid/vnc")
+
+
+def run(config: Config) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code of the process (sysexits)."""
+    os.umask(0o077)
+    try:
+        asyncio.run(serve(config))
+    except XenUnavailable as error:
+        log.error("Xen cannot be used", reason=str(error))
+        return EX_UNAVAILABLE
+    except (CannotOpen, CertificateUnusable, PasswordFileUnsafe) as error:
+        log.error("cannot start", reason=str(error))
+        return EX_CONFIG
+    except OSError as error:
+        log.error("cannot start", reason=str(error))
+        return EX_OSERR
+    return 0
+
+
+def find_xen(wanted: XenChoice) -> Literal["libxl", "mock"]:
+    """Which libxl to use: the real one on a control domain, unless the administrator chose."""
+    if wanted != "auto":
+        return wanted
+    try:
+        capabilities = Path("/proc/xen/capabilities").read_text()
+    except OSError:
+        return "mock"
+    return "libxl" if "control_d" in capabilities.split(",") else "mock"
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def serve(config: Config) -> None:
+    """Start everything, answer until a signal comes, and stop everything in the reverse order."""
+    stop = _stop_signal()
+    registry.check()
+    async with AsyncExitStack() as stack:
+        kind = find_xen(config.xen.driver)
+        state = _private_directory(config.state_dir)
+        runtime = _runtime_directory(state, stack)
+        vnc = _private_directory(VNC_DIRECTORY if kind == "libxl" else runtime / "vnc")
+
+        store = await Store.open(state / "state.db", registry.CLASSES, clock=utc_now)
+        stack.push_async_callback(store.close)
+        xen = await _start_xen(config, kind, state, runtime)
+        stack.push_async_callback(xen.close)
+        host = await introduce_host(store, await read_facts(xen), utc_now())
+
+        accounts = Accounts(store, state)
+        await accounts.prepare()
+        stack.callback(accounts.close)
+        sessions = Sessions(
+            clock=utc_now,
+            idle_s=config.sessions.idle_s,
+            per_user=config.sessions.per_user,
+            total=config.sessions.total,
+            host=host,
+        )
+        tasks = Tasks(store, clock=utc_now, host=host)
+        await tasks.start()
+        stack.push_async_callback(tasks.stop)
+
+        operations = Operations(store)
+        operations.govern(VM, OPERATIONS, vm_refusal, vm_neighbours)
+        storage = await _start_storage(store, operations, xen, host, stack)
+        networks = await _start_networks(kind, store, operations, xen, stack)
+
+        memory = MemoryLedger(xen)
+        boot_files = BootFiles([Path(d) for d in config.guests.kernel_directories])
+        builder = DomainBuilder(store, xen, storage.disks, networks.wires, memory, boot_files, vnc)
+        consoles = Consoles(store, xen, vnc)
+        stack.push_async_callback(consoles.close)
+        domains = DomainTable()
+        power = Power(
+            store,
+            xen,
+            domains,
+            builder,
+            storage.disks,
+            consoles,
+            SuspendSR(store),
+            host,
+            utc_now,
+            config.guests.clean_shutdown_s,
+        )
+        watcher = Watcher(
+            store,
+            operations,
+            tasks,
+            power,
+            domains,
+            ForeignDomains(store, host),
+            RestartBrake(time.monotonic),
+            host,
+            utc_now,
+        )
+        stack.push_async_callback(watcher.close)
+        stack.callback(xen.on_domains(watcher.observe))
+        watcher.observe(await xen.domain_list())
+        await watcher.reconcile()
+
+        dispatcher = Dispatcher(
+            store,
+            sessions,
+            tasks,
+            [
+                Events(store, sessions),
+                Logins(sessions, accounts),
+                Users(store, sessions, accounts),
+                HostService(store, utc_now),
+                *storage.services,
+                *networks.services,
+                VMRecordService(store, operations, storage.disks),
+                LifecycleService(store, operations, power, xen, host, watcher.settle),
+                LiveService(store, operations, xen),
+                ProvisionService(store, operations, storage.disks),
+                QuestionService(store, operations, xen, memory, host),
+            ],
+        )
+        server = HttpServer(
+            dispatcher,
+            https=config.listen.https,
+            socket=config.socket,
+            tls=load_or_make_certificate(config.tls_dir, config.tls.names),
+            limits=Limits(
+                body=config.listen.body_limit,
+                tcp_connections=config.listen.tcp_connections,
+                unix_connections=config.listen.unix_connections,
+            ),
+        )
+        await server.start()
+        stack.push_async_callback(server.stop)
+        _announce(config, server, kind)
+        await stop.wait()
+        log.info("stopping; guests go on")
+
+
+async def _start_xen(
+    config: Config, kind: Literal["libxl", "mock"], state: Path, runtime: Path
+) -> XenClient:
+    return await XenClient.start(
+        socket_path=config.xen.socket or runtime / "xen.sock",
+        lock_path=state / "xen.lock",
+        xen=kind,
+        spawn=config.xen.socket is None,
+        contexts=config.xen.contexts,
+        builds=config.xen.builds,
+        environment={"XAPID_MOCK_STATE": str(state / "mock-xen")} if kind == "mock" else {},
+    )
+
+
+def _stop_signal() -> asyncio.Event:
+    """Set by the first SIGTERM or SIGINT; a second one ends the process at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def received(number: signal.Signals) -> None:
+        stop.set()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(each)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, received, number)
+    return stop
+
+
+def _private_directory(path: Path) -> Path:
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def _runtime_directory(state: Path, stack: AsyncExitStack) -> Path:
+    """Where our own sockets are: the state directory unless its path is too long for one."""
+    longest = state / "vnc" / ("x" * 36)
+    if len(os.fsencode(longest)) <= MAX_SOCKET_PATH:
+        return state
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xapid-")))
+
+
+def _announce(config: Config, server: HttpServer, kind: str) -> None:
+    """Say that the daemon answers: one line for programs, and some for people."""
+    host, port = server.https_address or ("", 0)
+    https = f"{host}:{port}" if server.https_address else ""
+    sys.stdout.write(f"xapid ready https={https} socket={config.socket}\n")
+    sys.stdout.flush()
+    if "JOURNAL_STREAM" in os.environ or not https:
+        return
+    crt, password = config.tls_dir / "server.crt", config.state_dir / "root-password"
+    sys.stderr.write(
+        f"""
+xapid answers on https://{https} and on {config.socket}; Xen: {kind}
+Log in as root with the password in {password}
+
+  import ssl, xmlrpc.client
+  xen = xmlrpc.client.ServerProxy("https://{https}", context=ssl.create_default_context(cafile="{crt}"))
+  print(xen.session.login_with_password("root", open("{password}").read().strip()))
+
+"""
+    )

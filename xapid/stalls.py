@@ -1,0 +1,53 @@
+"""Notices when something blocked the event loop, and says so in the log."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+TICK_S: Final = 0.02
+REPORTED_S: Final = 0.1
+_SCHEDSTAT: Final = Path("/proc/thread-self/schedstat")
+_NS: Final = 1e-9
+
+
+class StallWatch:
+    """Ticks on the loop; a tick that comes late was kept waiting by a callback that blocked.
+
+    The time in which the kernel gave the thread no CPU is taken off: a busy machine is not a
+    mistake of ours. worst_s: the longest stall so far, in seconds.
+    """
+
+    def __init__(self) -> None:
+        self.worst_s = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._tick(), name="stall watch")
+
+    def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _tick(self) -> None:
+        while True:
+            began, waited = time.monotonic(), _waited_for_cpu_s()
+            await asyncio.sleep(TICK_S)
+            stall_s = time.monotonic() - began - TICK_S - (_waited_for_cpu_s() - waited)
+            self.worst_s = max(self.worst_s, stall_s)
+            if stall_s > REPORTED_S:
+                log.warning("the event loop was blocked", stall_ms=round(stall_s * 1000))
+
+
+def _waited_for_cpu_s() -> float:
+    """Seconds this thread was ready to run and did not; 0 where the kernel does not count them."""
+    try:
+        return int(_SCHEDSTAT.read_text().split()[1]) * _NS
+    except (OSError, IndexError, ValueError):
+        return 0.0
