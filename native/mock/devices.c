@@ -7,7 +7,7 @@
 #include <strings.h>
 #include <sys/random.h>
 
-enum { MAJOR_XVD = 202, MAJOR_HD = 3, MAJOR_SD = 8, STATE_INIT_WAIT = 2, STATE_CONNECTED = 4 };
+enum { MAJOR_XVD = 202, MAJOR_HDA = 3, MAJOR_HDC = 22, MAJOR_SD = 8, STATE_INIT_WAIT = 2, STATE_CONNECTED = 4 };
 
 /* Which list of the configuration, and which members name one device of it. */
 struct device_class {
@@ -70,31 +70,38 @@ static struct json *device_list(struct json *config, const struct device_class *
 
 /* ---- what libxl fills in ---- */
 
-/* The number of a virtual disk such as xvdb, hdc, sda1, or -1. */
+/* What precedes the letters of a disk: xvd, hd or sd; NULL for others. */
+static const char *vdev_prefix(const char *vdev)
+{
+    static const char *const prefixes[] = { "xvd", "hd", "sd" };
+
+    for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
+        if (!strncmp(vdev, prefixes[i], strlen(prefixes[i])))
+            return prefixes[i];
+    return NULL;
+}
+
+/* The number of a virtual disk such as xvdb, hdc, sda1 (Xen's vbd-interface document), or -1. */
 static int vdev_number(const char *vdev)
 {
-    static const struct { const char *prefix; int major, bits; } kinds[] = {
-        { "xvd", MAJOR_XVD, 4 }, { "hd", MAJOR_HD, 6 }, { "sd", MAJOR_SD, 4 },
-    };
+    const char *prefix = vdev_prefix(vdev), *p;
     unsigned disk = 0, part = 0;
     int used;
 
-    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-        const char *p = vdev;
-        if (strncmp(p, kinds[i].prefix, strlen(kinds[i].prefix)))
-            continue;
-        p += strlen(kinds[i].prefix);
-        if (*p < 'a' || *p > 'z')
-            return -1;
-        for (; *p >= 'a' && *p <= 'z' && disk < 4096; p++)
-            disk = (disk ? disk + 1 : 0) * 26 + (unsigned)(*p - 'a');
-        if (*p && (sscanf(p, "%u%n", &part, &used) != 1 || p[used] || part > 255))
-            return -1;
-        if (disk < 16 && part < 16)
-            return kinds[i].major << 8 | (int)(disk << kinds[i].bits) | (int)part;
-        return 1 << 28 | (int)(disk << 8) | (int)part;
-    }
-    return -1;
+    if (!prefix)
+        return -1;
+    p = vdev + strlen(prefix);
+    if (*p < 'a' || *p > 'z')
+        return -1;
+    for (unsigned letters = 0; *p >= 'a' && *p <= 'z' && disk < 4096; p++)
+        disk = (letters++ ? disk + 1 : 0) * 26 + (unsigned)(*p - 'a');
+    if (*p && (sscanf(p, "%u%n", &part, &used) != 1 || p[used] || part > 255))
+        return -1;
+    if (*prefix == 'h')
+        return disk < 4 && part < 64 ? (int)((disk < 2 ? MAJOR_HDA : MAJOR_HDC) << 8 | (disk & 1) << 6 | part) : -1;
+    if (*prefix == 's')
+        return disk < 16 && part < 16 ? (int)(MAJOR_SD << 8 | disk << 4 | part) : -1;
+    return disk < 16 && part < 16 ? (int)(MAJOR_XVD << 8 | disk << 4 | part) : (int)(1u << 28 | disk << 8 | part);
 }
 
 static int set_disk_defaults(struct call *call, struct json *disk)

@@ -71,6 +71,8 @@ static struct shared *map_file(const char *path)
         if (memcmp(s->magic, MAGIC, sizeof(MAGIC)) || strcmp(s->boot_id, boot_id))
             begin(s);
     }
+    /* Closing is not enough: the mapping keeps the open file, and so its lock. */
+    flock(fd, LOCK_UN);
     close(fd);
     return s == MAP_FAILED ? NULL : s;
 }

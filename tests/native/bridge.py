@@ -23,7 +23,10 @@ if not lib.xapid_sigchld_is_ours():
 def convert(kind: str, text: str) -> list[object]:
     value = ffi.new(f"libxl_{kind} *")
     getattr(lib, f"libxl_{kind}_init")(value)
-    result: list[object] = [getattr(lib, f"libxl_{kind}_from_json")(context[0], value, text.encode()), None]
+    result: list[object] = [
+        getattr(lib, f"libxl_{kind}_from_json")(context[0], value, text.encode()),
+        None,
+    ]
     if not result[0]:
         written = getattr(lib, f"libxl_{kind}_to_json")(context[0], value)
         result[1] = ffi.string(written).decode()

@@ -20,7 +20,9 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 build = runpy.run_path(str(ROOT / "native" / "build.py"))
 
-pytestmark = pytest.mark.skipif(not build["has_libxl"](), reason="libxl's headers are not installed")
+pytestmark = pytest.mark.skipif(
+    not build["has_libxl"](), reason="libxl's headers are not installed"
+)
 
 # Left out of the mock's tables on purpose, or (cpuid) rewritten by libxl into another form.
 NOT_COMPARED = re.compile(r"colo|active_disk|hidden_disk|^cpuid$|llc_color|^num_|^features$")
@@ -47,7 +49,8 @@ def header() -> str:
 def no_xen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     library = tmp_path_factory.mktemp("preload") / "no_xen.so"
     subprocess.run(
-        ["cc", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-o", library, HERE / "no_xen.c"], check=True
+        ["cc", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-o", library, HERE / "no_xen.c"],
+        check=True,
     )
     return library
 
@@ -56,7 +59,9 @@ def real_minor() -> int:
     return int(str(build["libxl_version"]()).split(".")[1])
 
 
-def convert(module: str, documents: list[tuple[str, str]], preload: Path | None = None) -> list[Any]:
+def convert(
+    module: str, documents: list[tuple[str, str]], preload: Path | None = None
+) -> list[Any]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     environment.pop("XAPID_MOCK_STATE", None)
     if preload:
@@ -97,7 +102,9 @@ def fields_of(header: str, struct: str) -> list[tuple[str, str]]:
 def names_of_enum(header: str, enum: str) -> list[str]:
     body = re.search(rf"typedef enum {enum} \{{(.*?)\}}", header, re.DOTALL)
     prefix = enum.upper() + "_"
-    return [n.removeprefix(prefix).lower() for n in re.findall(r"LIBXL_\w+", body[1])] if body else []
+    return (
+        [n.removeprefix(prefix).lower() for n in re.findall(r"LIBXL_\w+", body[1])] if body else []
+    )
 
 
 def test_every_constant_has_the_same_value() -> None:
@@ -106,7 +113,9 @@ def test_every_constant_has_the_same_value() -> None:
     constants = [n for n in dir(mock.lib) if isinstance(getattr(mock.lib, n), int)]
 
     assert len([n for n in constants if n.startswith("ERROR_")]) == 32
-    assert {n: getattr(mock.lib, n) for n in constants} == {n: getattr(real.lib, n) for n in constants}
+    assert {n: getattr(mock.lib, n) for n in constants} == {
+        n: getattr(real.lib, n) for n in constants
+    }
 
 
 def test_no_error_code_of_libxl_is_missing(header: str) -> None:
@@ -139,7 +148,13 @@ def test_every_declaration_fits_the_headers(kind: str, tmp_path: Path) -> None:
 
     done = subprocess.run(
         [
-            *("cc", "-fsyntax-only", "-std=gnu11", "-Werror=incompatible-pointer-types", "-Werror=int-conversion"),
+            *(
+                "cc",
+                "-fsyntax-only",
+                "-std=gnu11",
+                "-Werror=incompatible-pointer-types",
+                "-Werror=int-conversion",
+            ),
             *("-Werror=discarded-qualifiers", "-Werror=implicit-function-declaration", *defines),
             *(f"-I{ROOT / 'native'}", f"-I{sysconfig_include()}", str(source)),
         ],
@@ -204,15 +219,36 @@ def test_each_kind_of_guest_is_read_and_written_the_same(header: str, no_xen: Pa
             if NOT_COMPARED.search(name):
                 continue
             for value in [*VALUES, *names_of_enum(header, ctype)]:
-                documents.append(("domain_config", placed(["b_info", f"type.{branch}", name], value)))
+                documents.append(
+                    ("domain_config", placed(["b_info", f"type.{branch}", name], value))
+                )
 
     assert len(documents) > 1000
     assert differences(documents, no_xen) == []
 
 
 def test_what_is_not_json_is_refused_the_same(no_xen: Path) -> None:
-    texts = ["", " ", "{", '{"a":}', '{"a":1,}', "{'a':1}", '{"a":01}', "nul", '"', '{"a" 1}', "[1,]", '{"a":"\\x"}']
-    good = ["{}", "[]", "null", '{"a":[1,{"b":null}]}', ' {"c_info" : {"name":"\\u00e9\\ud83d\\ude00\\n"}} ']
+    texts = [
+        "",
+        " ",
+        "{",
+        '{"a":}',
+        '{"a":1,}',
+        "{'a':1}",
+        '{"a":01}',
+        "nul",
+        '"',
+        '{"a" 1}',
+        "[1,]",
+        '{"a":"\\x"}',
+    ]
+    good = [
+        "{}",
+        "[]",
+        "null",
+        '{"a":[1,{"b":null}]}',
+        ' {"c_info" : {"name":"\\u00e9\\ud83d\\ude00\\n"}} ',
+    ]
 
     documents = [("domain_config", text) for text in itertools.chain(texts, good)]
 
