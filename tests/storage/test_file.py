@@ -10,7 +10,6 @@ import subprocess
 import sys
 import uuid as uuids
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -104,19 +103,13 @@ async def test_a_size_is_rounded_up_to_whole_sectors(repository: FileRepository)
     assert volume.virtual_size == 8192
 
 
-async def test_a_preallocated_volume_has_its_space(repository: FileRepository) -> None:
-    volume = await repository.create(replace(new_volume(MIB), preallocate=True))
-
-    assert volume.physical_utilisation >= MIB
-
-
 async def test_more_than_the_file_system_can_hold_is_no_space(
     repository: FileRepository, disks: Path
 ) -> None:
     before = names(disks)
 
     with pytest.raises(NoSpace) as caught:
-        await repository.create(replace(new_volume(1 << 58), preallocate=True))
+        await repository.create(new_volume(1 << 58))
 
     assert caught.value.requested == 1 << 58
     assert 0 < caught.value.available < 1 << 58
@@ -333,6 +326,21 @@ async def test_a_directory_holds_one_repository(
         await driver.create(str(uuids.uuid4()), {"location": str(disks)}, "second")
     with pytest.raises(RepositoryMissing):
         await driver.attach(str(uuids.uuid4()), {"location": str(disks)})
+
+
+async def test_a_creation_that_was_cut_short_can_be_repeated(
+    driver: FileDriver, disks: Path, sr: str
+) -> None:
+    config = {"location": str(disks)}
+    await driver.create(str(uuids.uuid4()), config, "cut short")
+
+    await driver.create(sr, config, "again")
+
+    repository = await driver.attach(sr, config)
+    await published(repository, new_volume())
+    await repository.detach()
+    with pytest.raises(RepositoryInUse):
+        await driver.create(str(uuids.uuid4()), config, "third")
 
 
 async def test_probe_tells_which_repository_is_there(

@@ -72,12 +72,11 @@ class VolumeLabel:
 
 @dataclass(frozen=True)
 class NewVolume:
-    """A volume to be made. preallocate: take all its space now, so that writing cannot run out."""
+    """A volume to be made. size: bytes, rounded up to what the storage can do."""
 
     uuid: str
     size: int
     label: VolumeLabel = field(default_factory=VolumeLabel)
-    preallocate: bool = False
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from .driver import (
     Found,
     LocationInvalid,
     NewVolume,
+    NoSpace,
     NotSupported,
     Progress,
     RepositoryInUse,
@@ -56,6 +57,8 @@ UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 LIVE = re.compile(rf"({UUID})\.raw")
 OURS = re.compile(rf"({UUID})\.(raw|staged|retired|json|json\.new)")
 ALIGNMENT = 4096
+MAX_SIZE = 64 << 40
+"""More than file systems can hold in one file; beyond it arithmetic on sectors gets unsafe."""
 
 INFO = DriverInfo(
     type="file",
@@ -69,7 +72,12 @@ INFO = DriverInfo(
 
 
 def aligned(size: int) -> int:
-    """The size an image gets: whole 4 KiB sectors, which every block size divides."""
+    """The size an image gets: whole 4 KiB sectors, which every block size divides.
+
+    Raises NoSpace for more than any image can have.
+    """
+    if size > MAX_SIZE:
+        raise NoSpace(size, MAX_SIZE)
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
@@ -129,7 +137,7 @@ class FileDriver:
         directory = Directory(open_directory("location", path, create=True))
         try:
             if directory.exists(MARKER):
-                raise RepositoryInUse(f"{path} already holds a storage repository")
+                _refuse_unless_abandoned(path, directory)
             with failures(f"cannot write in {path}", fd=directory.fd):
                 write_marker(directory, Marker(uuid, name, made))
         finally:
@@ -339,8 +347,6 @@ class FileRepository:
                     if fill is not None:
                         fill(fd)
                     os.ftruncate(fd, size)
-                    if new.preallocate:
-                        os.posix_fallocate(fd, 0, size)
                     os.fsync(fd)
                     used = os.fstat(fd).st_blocks * 512
                 finally:
@@ -411,6 +417,21 @@ class FileRepository:
         if marker is not None and marker.made:
             with suppress(OSError):  # somebody keeps other files there
                 Path(self._path).rmdir()
+
+
+def _refuse_unless_abandoned(path: PurePosixPath, directory: Directory) -> None:
+    """A marker without images is what a creation leaves that was cut short; it may be replaced."""
+    with failures(f"cannot read {path}"):
+        lock = directory.open(MARKER, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        attached = False
+    except OSError:
+        attached = True
+    finally:
+        os.close(lock)
+    if attached or any(OURS.fullmatch(name) for name in directory.names()):
+        raise RepositoryInUse(f"{path} already holds a storage repository")
 
 
 def _uuid_of(location: str) -> str:

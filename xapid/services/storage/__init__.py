@@ -1,0 +1,1 @@
+"""Services of the storage classes: SR, PBD, VDI, VBD and SM."""
