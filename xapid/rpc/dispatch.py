@@ -46,6 +46,7 @@ ROLES: Final = {
     "vm-admin": 2,
     "vm-power-admin": 3,
     "pool-operator": 4,
+    "client-cert": 4,  # a host that shows its certificate; no account has this role
     "pool-admin": 5,
 }
 ASYNC: Final = "Async."
