@@ -41,8 +41,10 @@ from ...datamodel.sr import SR
 from ...datamodel.vbd import VBD
 from ...datamodel.vdi import VDI
 from ...datamodel.vm import VM
+from ...db.store import Store
+from ...db.transaction import Transaction
 from ...storage.driver import Capability
-from ..ports import View
+from ..ports import Operations, View
 from .kinds import StorageKinds
 
 SrOp = StorageOperations
@@ -215,3 +217,17 @@ def vbd_neighbours(view: View, vbd: VBD) -> Sequence[Ref[Any]]:
 def pbd_neighbours(view: View, pbd: PBD) -> Sequence[Ref[Any]]:
     """Whose `allowed_operations` follow a PBD's state: its SR's and those of the disks there."""
     return (pbd.SR, *view.get(pbd.SR).VDIs)
+
+
+def govern(store: Store, operations: Operations, kinds: StorageKinds) -> None:
+    """Tell who asks for operations on SRs, VDIs and VBDs when they are refused."""
+    rules = StorageRules(kinds)
+    operations.govern(SR, SR_OPERATIONS, rules.sr_refusal)
+    operations.govern(VDI, VDI_OPERATIONS, rules.vdi_refusal)
+    operations.govern(VBD, VBD_OPERATIONS, vbd_refusal, vbd_neighbours)
+
+    def pbd_changed(tx: Transaction, pbd: Ref[PBD]) -> None:
+        for neighbour in pbd_neighbours(tx, tx.get(pbd)):
+            tx.touch(neighbour)
+
+    store.on_change(PBD, pbd_changed)
