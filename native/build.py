@@ -1,4 +1,4 @@
-"""The native modules of xapid-xen: what they are made of, and a command that builds them in place."""
+"""What the native modules of xapid-xen are made of, and a command that builds them in place."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ import cffi
 NATIVE = Path(__file__).resolve().parent
 ROOT = NATIVE.parent
 # Compilers are run from the top of the checkout: setuptools takes no absolute source paths.
-MOCK_SOURCES = ["native/glue.c", *sorted(f"native/mock/{p.name}" for p in (NATIVE / "mock").glob("*.c"))]
+MOCK_SOURCES = [
+    "native/glue.c",
+    *sorted(f"native/mock/{p.name}" for p in (NATIVE / "mock").glob("*.c")),
+]
 REAL_SOURCES = ["native/glue.c", "native/real.c"]
 HEADERS = [*sorted(NATIVE.glob("*.h")), *sorted((NATIVE / "mock").glob("*.h"))]
 CFLAGS = ["-std=gnu11", "-O2", "-g", "-fvisibility=hidden"]

@@ -1,4 +1,4 @@
-"""Run configurations through one native module's JSON: a process of its own, so that libxl may be preloaded upon.
+"""Run configurations through a native module, in a process that libxl may be preloaded upon.
 
 Reads {"module", "minor", "documents": [[type, text], ...]} and writes [[rc, text or null], ...].
 """

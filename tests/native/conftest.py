@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from xapid.xenworker._libxl_mock import ffi, lib
 
 NULL = ffi.NULL
@@ -105,7 +104,7 @@ class Context:
         return evgen[0]
 
     def next_event(self, *, wait: bool = True) -> tuple[int, int, int, int] | None:
-        """The (type, domid, for_user, reason) of the next event; None when there is none to be had."""
+        """The (type, domid, for_user, reason) of the next event, or None when there is none."""
         holder = ffi.new("libxl_event **")
         function = lib.libxl_event_wait if wait else lib.libxl_event_check
         rc = function(self.ctx, holder, lib.LIBXL_EVENTMASK_ALL, NULL, NULL)
@@ -162,7 +161,7 @@ def fail(
 
 @pytest.fixture
 def host() -> Iterator[Any]:
-    """A fresh host and one context on it; `.turn`, `.knob`, `.fact`, `.fail`, `.another` besides."""
+    """One context on a fresh host; `.turn`, `.knob`, `.fact`, `.fail`, `.another` besides."""
     assert lib.xapid_mock_reset() == 0
     turn(build_ms=1, shutdown_ms=1, domid_reuse_ms=60000)
     contexts = [Context()]
@@ -196,7 +195,8 @@ def start(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
         "XAPID_MOCK_STATE": str(tmp_path / "host"),
     }
     prelude = f"import importlib.util as u; s = u.spec_from_file_location('shared', {__file__!r})\n"
-    prelude += "h = u.module_from_spec(s); s.loader.exec_module(h); lib, ffi, NULL = h.lib, h.ffi, h.NULL\n"
+    prelude += "h = u.module_from_spec(s); s.loader.exec_module(h)\n"
+    prelude += "lib, ffi, NULL = h.lib, h.ffi, h.NULL\n"
     prelude += "c = h.Context(); say = lambda *a: print(*a, flush=True)\n"
     running: list[subprocess.Popen[str]] = []
 

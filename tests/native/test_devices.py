@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from xapid.xenworker._libxl_mock import ffi, lib
 
 NULL = ffi.NULL
@@ -90,7 +89,8 @@ def test_a_cd_is_changed_in_the_drive_of_an_hvm_guest(host: Any) -> None:
         ("xvdp15", 51967),
         ("xvdq", 268439552),
         ("hdc", 5632),
-        ("sdb", 2064), ("xvdaa", 268442112),
+        ("sdb", 2064),
+        ("xvdaa", 268442112),
     ],
 )
 def test_virtual_disks_are_numbered_as_guests_see_them(host: Any, vdev: str, number: int) -> None:

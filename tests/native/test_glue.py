@@ -181,8 +181,11 @@ def test_our_c_compiles_without_a_warning(source: str, tmp_path: Path) -> None:
             "-Werror",
             *defines,
             '-DXAPID_LIBXL_VERSION="x"',
-        ]
-        + ["-c", str(ROOT / source), "-o", str(tmp_path / "out.o")],
+            "-c",
+            str(ROOT / source),
+            "-o",
+            str(tmp_path / "out.o"),
+        ],
         capture_output=True,
         text=True,
         check=False,

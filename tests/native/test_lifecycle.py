@@ -9,7 +9,6 @@ import time
 from typing import Any
 
 import pytest
-
 from xapid.xenworker._libxl_mock import ffi, lib
 
 NULL = ffi.NULL
@@ -256,7 +255,7 @@ def test_a_broken_stream_restores_nothing(host: Any) -> None:
         b"",
         whole[:-1],
         whole[:100],
-        b"x" + whole[1:],
+        b"y" + whole[1:],
         whole[:5000] + b"!" + whole[5001:],
     ):
         with tempfile.TemporaryFile() as stream:

@@ -108,7 +108,8 @@ def test_an_abort_half_way_leaves_the_work_half_done(start: Start) -> None:
 
 def test_hangs_of_dead_processes_do_not_count(start: Start) -> None:
     process = start(
-        "d = c.create(); h.fail('libxl_domain_pause', 2); say('ready'); lib.libxl_domain_pause(c.ctx, d, NULL)"
+        "d = c.create(); h.fail('libxl_domain_pause', 2); say('ready')\n"
+        "lib.libxl_domain_pause(c.ctx, d, NULL)"
     )
     assert line(process) == "ready"
     waiting = "import time\nwhile lib.xapid_mock_hanging() != {}: time.sleep(0.002)\nsay('seen')"
