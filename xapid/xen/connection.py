@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from .errors import XenError, XenUnavailable
-from .link import Link, Progress
+from .link import Link, Progress, outlast
 from .types import JSON, Domain, Hello, hello_from
 from .worker import WorkerCommand, WorkerProcess
 
@@ -22,6 +22,7 @@ _LIVED_WELL_S = 10.0
 _FIRST_DELAY_S = 0.2
 _LONGEST_DELAY_S = 30.0
 _NOT_THERE = "xapid-xen is not running"
+_LOST = "xapid-xen ended and is being started again"
 
 
 class Connection:
@@ -104,7 +105,6 @@ class Connection:
                         self._first.set_result(None)
                     await link.wait_lost()
                     log.warning("the connection to xapid-xen was lost")
-                    self._forget_link("xapid-xen ended and is being started again")
             except (XenError, OSError) as error:
                 reason = error if isinstance(error, XenUnavailable) else _unreachable(error)
                 if self._first is not None and not self._first.done():
@@ -130,7 +130,11 @@ class Connection:
             yield
         finally:
             self.pid = None
-            await worker.stop(self._command.stop_within_s)
+            stopping = asyncio.ensure_future(worker.stop(self._command.stop_within_s))
+            try:
+                await asyncio.shield(stopping)
+            finally:
+                await outlast(stopping)
 
     @contextlib.asynccontextmanager
     async def _linked(self) -> AsyncIterator[Link]:
@@ -141,13 +145,10 @@ class Connection:
             self._ready.set()
             yield link
         finally:
-            self._forget_link(_NOT_THERE)
+            self._link = None
+            self._ready.clear()
+            self._reason = _LOST
             await link.close()
-
-    def _forget_link(self, reason: str) -> None:
-        self._link = None
-        self._ready.clear()
-        self._reason = reason
 
     def _take_domains(self, raw_domains: list[JSON]) -> None:
         known, self._domains = self._domains, {}

@@ -87,7 +87,7 @@ class Link:
         except asyncio.CancelledError:
             if not answer.done():
                 self._writer.write(encode({"cancel": number}))
-            await _outlast(answer)
+            await outlast(answer)
             if undo is not None and not answer.cancelled() and answer.exception() is None:
                 await _undo(op, undo, answer.result())
             raise
@@ -175,8 +175,8 @@ def _tell(progress: Progress, share: float) -> None:
         log.exception("a progress callback failed")
 
 
-async def _outlast(future: asyncio.Future[Any]) -> None:
-    """Wait until `future` is done, through any number of cancels."""
+async def outlast(future: asyncio.Future[Any]) -> None:
+    """Wait until `future` is done, through any number of cancels, which it swallows."""
     while not future.done():
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait([future])
@@ -184,7 +184,7 @@ async def _outlast(future: asyncio.Future[Any]) -> None:
 
 async def _undo(op: str, undo: Callable[[Any], Awaitable[object]], value: Any) -> None:
     task = asyncio.ensure_future(undo(value))
-    await _outlast(task)
+    await outlast(task)
     if error := task.exception():
         log.error("what was made after its cancel could not be undone", op=op, error=str(error))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import fcntl
 import os
 import selectors
@@ -57,6 +58,8 @@ def prepare_environment(bootloader_user: str | None) -> None:
     # An ignored signal stays ignored in qemu and in scripts; one with a handler does not.
     signal.signal(signal.SIGXFSZ, lambda *_: None)
     signal.signal(signal.SIGHUP, lambda *_: None)
+    # On SIGUSR1 each thread's stack goes to the log.
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
 
 
 def wait_for_lock(path: Path, parent_fd: int | None, log: Log) -> bool:

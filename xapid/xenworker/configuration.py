@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +23,8 @@ def from_json(run: Run, kind: str, wanted: JSON) -> Iterator[Any]:
     Raises LibxlError ERROR_INVAL that names each key or value libxl did not take: libxl itself
     drops unknown keys without a word, and a misspelt one would silently become a default.
     """
+    if twice := list(_unions_set_twice(wanted, ())):
+        raise run.refusal(f"more than one branch of: {', '.join(twice)}")
     with parsed(run, kind, wanted) as struct:
         changed, absent = _compare(wanted, to_json(run, kind, struct))
         refused = [p for p, value in absent if not _is_default(run, kind, wanted, p, value)]
@@ -59,6 +62,18 @@ def to_json(run: Run, kind: str, struct: Any) -> JSON:
         raise run.native.refusal(function, "no JSON came back")
     value: JSON = orjson.loads(run.native.taken_text(pointer))
     return value
+
+
+def _unions_set_twice(value: Any, path: Path) -> Iterator[str]:
+    """Find unions given two branches ("type.pv" and "type.hvm"): libxl would end the process."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _unions_set_twice(item, (*path, index))
+    elif isinstance(value, dict):
+        unions = Counter(key.partition(".")[0] for key in value if "." in key)
+        yield from (_spell((*path, name)) for name, count in unions.items() if count > 1)
+        for key, item in value.items():
+            yield from _unions_set_twice(item, (*path, key))
 
 
 def _compare(wanted: JSON, kept: JSON) -> tuple[list[Path], list[tuple[Path, Any]]]:

@@ -16,7 +16,7 @@ from xapid.xen.protocol import LOG_LINES
 from .log import Log
 from .native import LibxlError, Native
 
-_LEVELS = ("debug", "debug", "debug", "debug", "debug", "info", "info", "warning", "error", "error")
+_LEVELS = (*("debug",) * 6, "info", "warning", "error", "error")
 _PERCENT = re.compile(rb"(\d{1,3})%")
 _BUFFER = 1 << 20
 

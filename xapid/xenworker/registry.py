@@ -63,6 +63,16 @@ class Run:
         """Call a long-running `function` (one with ao_how) and wait for its end."""
         return self.call(function, *args, self.native.null)
 
+    def is_gone(self, domid: int) -> bool:
+        """Whether Xen knows no such domain."""
+        info = self.ffi.new("libxl_dominfo *")
+        self.lib.libxl_dominfo_init(info)
+        try:
+            rc: int = self.lib.libxl_domain_info(self.ctx, info, domid)
+            return rc == int(self.lib.ERROR_DOMAIN_NOTFOUND)
+        finally:
+            self.lib.libxl_dominfo_dispose(info)
+
     def refusal(self, detail: str) -> LibxlError:
         """Make the error for arguments that must not reach libxl."""
         return self.native.refusal(self.job.name, detail)

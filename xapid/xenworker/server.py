@@ -20,7 +20,7 @@ from .context import Context, LogReader
 from .domains import DomainNotes, Watcher
 from .jobs import Job, Kind, Pool
 from .log import Log
-from .native import Native
+from .native import LibxlError, Native
 from .registry import JSON, TABLE, Run
 from .session import Session
 
@@ -188,7 +188,17 @@ class Server:
 
         def work(context: Context, job: Job) -> Any:
             run = Run(self._native, context, job, self.notes, self._settings.contexts)
-            return entry.handler(run, **args)
+            try:
+                return entry.handler(run, **args)
+            except LibxlError as error:
+                # For a domain that has gone libxl mostly has just this, its least telling code.
+                if (
+                    error.rc == run.lib.ERROR_FAIL
+                    and "domid" in args
+                    and run.is_gone(args["domid"])
+                ):
+                    error.rc = run.lib.ERROR_DOMAIN_NOTFOUND
+                raise
 
         job = Job(self._native, name, entry.kind, work)
         if entry.excludes_domain:
