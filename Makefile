@@ -45,7 +45,7 @@ test-xen: venv
 	SUITE=$(SUITE) $(BIN)/pytest -p no:xdist tests/xen
 
 torture: venv
-	$(BIN)/python -m tests.torture --kills $(TORTURE_KILLS)
+	$(BIN)/python -m tests.daemon.torture --kills $(TORTURE_KILLS)
 
 docs: venv
 	$(BIN)/python -m xapid.datamodel.document > docs/api.md

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
@@ -20,6 +21,8 @@ import structlog
 
 from .config import MAX_SOCKET_PATH, Config, XenChoice
 from .datamodel import registry
+from .datamodel.declare import Ref
+from .datamodel.host import Host
 from .datamodel.vm import VM
 from .db.failures import CannotOpen
 from .db.store import Store
@@ -33,11 +36,22 @@ from .rpc.sessions import Sessions
 from .rpc.tasks import Tasks
 from .services.host import HostService, introduce_host, read_facts
 from .services.operations import Operations
+from .services.storage.disks import DiskService
+from .services.storage.kinds import StorageKinds
+from .services.storage.leases import Leases
+from .services.storage.pbd import PBDService
+from .services.storage.repositories import Repositories
+from .services.storage.rules import govern as govern_storage
+from .services.storage.sr import SRService
+from .services.storage.vbd import VBDService
+from .services.storage.vdi import VDIService
+from .services.storage.volumes import Volumes
 from .services.vm.bootfiles import BootFiles
 from .services.vm.brake import RestartBrake
 from .services.vm.builder import DomainBuilder
 from .services.vm.consoles import Consoles
 from .services.vm.foreign import ForeignDomains
+from .services.vm.guests import GuestDomains
 from .services.vm.lifecycle import LifecycleService
 from .services.vm.live import LiveService
 from .services.vm.memory import MemoryLedger
@@ -49,6 +63,7 @@ from .services.vm.rules import OPERATIONS, vm_neighbours, vm_refusal
 from .services.vm.suspend_sr import SuspendSR
 from .services.vm.watcher import Watcher
 from .stalls import StallWatch
+from .storage.file import FileDriver
 from .xen.client import XenClient
 from .xen.domains import DomainTable
 from .xen.errors import XenUnavailable
@@ -96,6 +111,7 @@ def utc_now() -> datetime:
 async def serve(config: Config) -> None:
     """Start everything, answer until a signal comes, and stop everything in the reverse order."""
     stop = _stop_signal()
+    stalls = StallWatch()
     registry.check()
     async with AsyncExitStack() as stack:
         kind = find_xen(config.xen.driver)
@@ -125,7 +141,10 @@ async def serve(config: Config) -> None:
 
         operations = Operations(store)
         operations.govern(VM, OPERATIONS, vm_refusal, vm_neighbours)
-        storage = await _start_storage(store, operations, xen, host, stack)
+        guests = GuestDomains(store)
+        storage = await _start_storage(store, operations, xen, guests, host)
+        stack.push_async_callback(storage.repositories.close)
+        await storage.disks.restore()
         networks = await _start_networks(kind, store, operations, xen, stack)
 
         memory = MemoryLedger(xen)
@@ -193,9 +212,56 @@ async def serve(config: Config) -> None:
         )
         await server.start()
         stack.push_async_callback(server.stop)
+        stalls.start()
+        stack.callback(stalls.stop)
         _announce(config, server, kind)
         await stop.wait()
         log.info("stopping; guests go on")
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The storage services, and what others use of them."""
+
+    disks: DiskService
+    repositories: Repositories
+    services: tuple[object, ...]
+
+
+async def _start_storage(
+    store: Store, operations: Operations, xen: XenClient, guests: GuestDomains, host: Ref[Host]
+) -> Storage:
+    kinds = StorageKinds(store, [FileDriver()])
+    await kinds.publish()
+    govern_storage(store, operations, kinds)
+    leases = Leases()
+    repositories = Repositories(store, kinds)
+    volumes = Volumes(store, operations, repositories, leases)
+    disks = DiskService(store, repositories, volumes, leases, host)
+    services = (
+        SRService(store, operations, kinds, repositories, host),
+        PBDService(store, operations, kinds, repositories, leases, host),
+        VDIService(store, operations, kinds, repositories, volumes, leases),
+        VBDService(store, operations, disks, guests, xen),
+    )
+    return Storage(disks, repositories, services)
+
+
+@dataclass(frozen=True)
+class Networks:
+    wires: object
+    services: tuple[object, ...] = ()
+
+
+async def _start_networks(*args: object) -> Networks:
+    class W:
+        async def attach(self, vif):
+            return "xapi0"
+
+        async def detach(self, vif):
+            pass
+
+    return Networks(W())
 
 
 async def _start_xen(

@@ -49,14 +49,17 @@ class UnixTransport(xmlrpc.client.Transport):
         self.path = path
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        return UnixConnection(str(self.path))
+        if self._connection[1] is None:
+            self._connection = host, UnixConnection(str(self.path))
+        return self._connection[1]
 
 
 class Client:
     """One connection and one session."""
 
     def __init__(self, socket_path: Path, password: str) -> None:
-        self.proxy = xmlrpc.client.ServerProxy("http://x", transport=UnixTransport(socket_path))
+        self.transport = UnixTransport(socket_path)
+        self.proxy = xmlrpc.client.ServerProxy("http://x", transport=self.transport)
         self.session = self.raw("session.login_with_password", "root", password)
 
     def raw(self, method: str, *params: Any) -> Any:
@@ -94,6 +97,7 @@ class Daemon:
     process: subprocess.Popen[str] | None = None
     ready: str = ""
     errors: list[str] = field(default_factory=list)
+    clients: list[Client] = field(default_factory=list)
 
     @property
     def socket(self) -> Path:
@@ -121,7 +125,9 @@ class Daemon:
         self.errors.extend(stream)
 
     def client(self) -> Client:
-        return Client(self.socket, (self.state / "root-password").read_text().strip())
+        client = Client(self.socket, (self.state / "root-password").read_text().strip())
+        self.clients.append(client)
+        return client
 
     def stop(self) -> int:
         return self.end(signal.SIGTERM)
@@ -135,6 +141,8 @@ class Daemon:
             return 0
         process.send_signal(number)
         code = process.wait(PATIENCE_S)
+        while self.clients:
+            self.clients.pop().transport.close()
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
@@ -198,8 +206,8 @@ def vm_values(**changed: Any) -> dict[str, Any]:
         "affinity": "",
         "memory_static_max": size,
         "memory_dynamic_max": size,
-        "memory_dynamic_min": size,
-        "memory_static_min": size,
+        "memory_dynamic_min": str(64 * MIB),
+        "memory_static_min": str(64 * MIB),
         "memory_target": size,
         "VCPUs_params": {},
         "VCPUs_max": "2",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torture import torture
+from .torture import torture
 
 
 def test_no_acknowledged_write_is_lost_over_eight_kills() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import MIB, Client, Daemon, Failure, disk, drive, eventually, storage, vm_values
+
+from .conftest import MIB, Client, Daemon, Failure, disk, drive, eventually, storage, vm_values
 
 
 @pytest.fixture
@@ -305,7 +306,9 @@ def test_live_changes_reach_the_domain(daemon: Daemon, client: Client, vm: str) 
     client("VM.set_memory_target_live", vm, str(200 * MIB))
     client("VM.add_to_VCPUs_params_live", vm, "weight", "512")
     client("VM.send_sysrq", vm, "s")
-    client("VM.send_trigger", vm, "nmi")
+    with pytest.raises(Failure) as refused:
+        client("VM.send_trigger", vm, "power")
+    assert refused.value.code == "VM_HVM_REQUIRED"
 
     asked = f"v = ffi.new('int64_t *'); lib.xapid_mock_ask({domid(client, vm)}, b'target_kib', v)"
     assert int(daemon.xen(f"{asked}; print(v[0])")) == 200 * 1024

@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-from conftest import Client, Daemon, Failure, vm_values
+from .conftest import Client, Daemon, Failure, vm_values
 
 WRITERS = 4
 CUT_OFF = (OSError, EOFError, AssertionError)

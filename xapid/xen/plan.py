@@ -93,6 +93,15 @@ def plan_boot(vm: VM) -> Boot:
     return Boot(kind, bootloader=bootloader, bootloader_args=tuple(vm.PV_bootloader_args.split()))
 
 
+def plan_restore(vm: VM) -> Boot:
+    """A domain whose memory comes from an image.
+
+    libxl wants to be told of a way to boot all the same, and never takes it.
+    """
+    kind = domain_type(vm)
+    return plan_boot(vm) if kind is DomainType.HVM else Boot(kind, bootloader="pygrub")
+
+
 def _boot_order(vm: VM) -> str:
     if vm.HVM_boot_policy not in ("", BIOS_ORDER):
         raise ValueNotSupported(

@@ -12,20 +12,24 @@ import structlog
 
 from ...datamodel.declare import Ref
 from ...datamodel.enums import DomainType
+from ...datamodel.errors import BootloaderFailed, HostNotEnoughFreeMemory
 from ...datamodel.vbd import VBD
 from ...datamodel.vif import VIF
 from ...datamodel.vm import VM
 from ...db.store import Store
+from ...db.text import clean_text
 from ...undo import Undo
 from ...xen.client import XenClient
+from ...xen.errors import XenError, XenNoMemory
 from ...xen.plan import (
+    KIB,
     Boot,
     cpu_mask,
-    domain_type,
     plan_boot,
     plan_disk,
     plan_domain,
     plan_nic,
+    plan_restore,
     sched_params,
 )
 from ..ports import Call, Disks, Wires
@@ -57,12 +61,20 @@ class DomainBuilder:
         Every step is in `undo`. force: skip the check for free memory.
         Raises what the plan, the disks, the wires, the memory and libxl refuse.
         """
-        boot = plan_boot(record) if image is None else Boot(domain_type(record))
+        boot = plan_boot(record) if image is None else plan_restore(record)
         config = await self._configuration(record, boot, undo)
         call.progress(AFTER_DISKS)
         needed_kib = await self.xen.need_memory(config)
         async with self.memory.reserved(record.uuid, needed_kib, unchecked=force):
-            domid = await self._create(call, record, config, image)
+            try:
+                domid = await self._create(call, record, config, image)
+            except XenNoMemory as error:
+                available = await self.memory.available_kib() + needed_kib
+                raise HostNotEnoughFreeMemory(needed_kib * KIB, available * KIB) from error
+            except XenError as error:
+                if boot.bootloader and image is None and "bootloader" in "".join(error.log):
+                    raise BootloaderFailed(record.ref, clean_text(error.log[-1])) from error
+                raise
             undo.add(self.xen.domain_destroy, domid, record.uuid)
         if mask := cpu_mask(record.VCPUs_params):
             await self.xen.set_vcpu_affinity(domid, mask)

@@ -8,19 +8,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...datamodel.declare import NULL, Message, Ref
-from ...datamodel.enums import VmOperations, VmPowerState
+from ...datamodel.enums import DomainType, VmOperations, VmPowerState
 from ...datamodel.errors import (
     CannotResetControlDomain,
     HostNotLive,
     InvalidValue,
-    NotImplementedYet,
     OperationNotAllowed,
     OtherOperationInProgress,
+    VMHVMRequired,
 )
 from ...datamodel.host import Host
 from ...datamodel.vm import VM
 from ...db.store import Store
 from ...xen.client import XenClient
+from ...xen.plan import domain_type
 from ..operations import Operations
 from ..ports import Call, implements
 from .power import Power
@@ -136,10 +137,6 @@ class LifecycleService:
             self._check_host(host)
             await self.power.resume(call, record, paused=start_paused, force=force)
 
-    @implements(VM.pool_migrate)
-    async def pool_migrate(self, call: Call, vm: Ref[VM], host: Ref[Host], options: Any) -> None:
-        raise NotImplementedYet("VM.pool_migrate")
-
     @implements(VM.power_state_reset)
     async def power_state_reset(self, call: Call, vm: Ref[VM]) -> None:
         if self.store.get(vm).is_control_domain:
@@ -162,4 +159,6 @@ class LifecycleService:
         if trigger not in TRIGGERS:
             raise InvalidValue("trigger", trigger)
         async with self._held(call, vm, VM.send_trigger) as record:
+            if domain_type(record) is not DomainType.HVM:
+                raise VMHVMRequired(vm)
             await self.xen.send_trigger(record.domid, trigger, 0)
