@@ -136,7 +136,8 @@ FIELDS(domain_build_info_hvm,
     ENUM("gfx_passthru_kind", gfx_passthru_kind, 0), STR("serial"), STR("boot"), DEFBOOL("usb"),
     INT("usbversion", 0), STR("usbdevice"), DEFBOOL("vkb_device"), STR("soundhw"), DEFBOOL("xen_platform_pci"),
     STRLIST("usbdevice_list"), ENUM("vendor_device", vendor_device, 0), GENID("ms_vm_genid"),
-    STRLIST("serial_list"), STRUCT("rdm", rdm_reserve), U64("rdm_mem_boundary_memkb", -1), U64("mca_caps", 0));
+    STRLIST("serial_list"), STRUCT("rdm", rdm_reserve), U64("rdm_mem_boundary_memkb", -1), U64("mca_caps", 0),
+    SINCE(18, .name = "pirq", .kind = KIND_DEFBOOL));
 FIELDS(domain_build_info_pv,
     STR("kernel"), U64("slack_memkb", -1), STR("bootloader"), STRLIST("bootloader_args"), STR("cmdline"),
     STR("ramdisk"), DEFBOOL("e820_host"));
