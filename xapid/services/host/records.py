@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ..datamodel.declare import NULL, Ref
-from ..datamodel.enums import VmPowerState
-from ..datamodel.host import Host
-from ..datamodel.host_cpu import HostCpu
-from ..datamodel.host_metrics import HostMetrics
-from ..datamodel.pool import Pool
-from ..datamodel.vm import VM
-from ..datamodel.vm_metrics import VMMetrics
-from ..db.store import Store
-from ..db.transaction import Transaction
-from ..version import VERSION
-from ..xen.client import XenClient
-from ..xen.types import Domain, Hello, PhysInfo
-from .ports import Call, implements
+from ...datamodel.declare import NULL, Ref
+from ...datamodel.enums import VmPowerState
+from ...datamodel.host import Host
+from ...datamodel.host_cpu import HostCpu
+from ...datamodel.host_metrics import HostMetrics
+from ...datamodel.pool import Pool
+from ...datamodel.vm import VM
+from ...datamodel.vm_metrics import VMMetrics
+from ...db.store import Store
+from ...db.transaction import Transaction
+from ...version import VERSION
+from ...xen.client import XenClient
+from ...xen.types import Domain, Hello, PhysInfo
+from ..ports import Call, implements
 
 API_MAJOR, API_MINOR = 1, 1
 KHZ_PER_MHZ = 1000
