@@ -423,7 +423,8 @@ int xapid_mock_get(const char *knob, int64_t *value);
  *   eject: the guest ejects its CD (all empty), counter N: set its counter; shutdown_ms N: its own delay */
 int xapid_mock_order(uint32_t domid, const char *order, int64_t value);
 /* Facts about one guest: counter (milliseconds it has run, kept over suspend), pv_drivers, ignore_shutdown,
- * refuse_unplug, booted, half_made, sysrq (last key), trigger (last one), target_kib, shutdown_requests. */
+ * refuse_unplug, booted, half_made, sysrq (last key), trigger (last one), target_kib, shutdown_requests,
+ * held_kib (of the host, overhead included). */
 int xapid_mock_ask(uint32_t domid, const char *fact, int64_t *value);
 /* The domain with that uuid (36 characters), finished or not. ERROR_DOMAIN_NOTFOUND. */
 int xapid_mock_find(const char *uuid, uint32_t *domid);
