@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...datamodel.declare import NULL, Field
-from ...datamodel.enums import DomainType, VbdMode, VbdType, VdiType, VmPowerState
+from ...datamodel.enums import DomainType, VbdMode, VbdType, VdiType
 from ...datamodel.errors import (
     DeviceAlreadyExists,
     HandleInvalid,
@@ -18,14 +18,14 @@ from ...datamodel.errors import (
     VBDNotRemovableMedia,
     VDIIncompatibleType,
     VDIReadonly,
-    VMBadPowerState,
 )
 from ...datamodel.vbd import VBD
 from ...datamodel.vdi import VDI
 from ...datamodel.vm import VM
 from ...xen.plan import MAX_DISKS, device_index, domain_type, vdev
+from ..guest_devices import check_vm
 from ..ports import View
-from .rules import READERS, vm_refusal
+from .rules import READERS
 
 AUTODETECT = frozenset({"", "autodetect"})
 OF_GUESTS = frozenset({VdiType.SYSTEM, VdiType.USER, VdiType.EPHEMERAL, VdiType.CRASHDUMP})
@@ -51,14 +51,6 @@ def planned_vbd(view: View, values: Mapping[str, Any]) -> dict[Field[Any], Any]:
     _check_medium(view, planned, empty=values.get("empty", False))
     planned[VBD.userdevice] = _free_device(view, vm, values, planned[VBD.type])
     return planned
-
-
-def check_vm(vm: VM) -> None:
-    """Whether a VM may get a further device now. Raises what refuses it."""
-    if refused := vm_refusal(vm):
-        raise refused
-    if vm.power_state is VmPowerState.SUSPENDED:
-        raise VMBadPowerState(vm.ref, "Halted/Paused/Running", vm.power_state)
 
 
 def _check_medium(view: View, planned: dict[Field[Any], Any], *, empty: bool) -> None:

@@ -13,7 +13,6 @@ from ...datamodel.enums import (
     VbdOperations,
     VbdType,
     VdiOperations,
-    VmOperations,
     VmPowerState,
 )
 from ...datamodel.errors import (
@@ -44,6 +43,7 @@ from ...datamodel.vm import VM
 from ...db.store import Store
 from ...db.transaction import Transaction
 from ...storage.driver import Capability
+from ..guest_devices import WITH_DOMAIN, vm_refusal
 from ..ports import Operations, View
 from .kinds import StorageKinds
 
@@ -63,7 +63,6 @@ ALONE = frozenset({SrOp.DESTROY, SrOp.FORGET, SrOp.PLUG, SrOp.UNPLUG})
 WITHOUT_STORAGE = frozenset({SrOp.DESTROY, SrOp.FORGET, SrOp.PLUG})
 READERS = frozenset({VdiOp.CLONE, VdiOp.COPY, VdiOp.SNAPSHOT})
 RESIZERS = frozenset({VdiOp.RESIZE, VdiOp.RESIZE_ONLINE})
-WITH_DOMAIN = frozenset({VmPowerState.RUNNING, VmPowerState.PAUSED})
 
 SR_CAPABILITY = {
     SrOp.VDI_CREATE: Capability.VDI_CREATE,
@@ -177,24 +176,6 @@ def vbd_refusal(view: View, vbd: VBD, operation: enum.StrEnum) -> ApiError | Non
     if operation is VbdOp.UNPLUG and not vbd.unpluggable:
         return VBDNotUnpluggable(vbd.ref)
     return None
-
-
-def vm_refusal(vm: VM) -> ApiError | None:
-    """Why no device of this VM may be touched now; None when it may."""
-    if vm.is_control_domain:
-        return OperationNotAllowed(f"{vm.name_label} is the control domain of this host")
-    for task, running in vm.current_operations.items():
-        if running not in _HARMLESS:
-            return OtherOperationInProgress("VM", vm.ref, running, task)
-    return None
-
-
-_HARMLESS = frozenset(
-    op
-    for op in VmOperations
-    if op.name
-    in ("GET_BOOT_RECORD", "ASSERT_OPERATION_VALID", "UPDATE_ALLOWED_OPERATIONS", "SEND_SYSRQ")
-)
 
 
 def _medium_refusal(vbd: VBD, vm: VM, operation: enum.StrEnum) -> ApiError | None:

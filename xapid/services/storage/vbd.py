@@ -32,10 +32,10 @@ from ...xen.errors import (
     XenUnavailable,
 )
 from ...xen.plan import BackendDisk, domain_type, plan_disk
+from ..guest_devices import WITH_DOMAIN, vm_refusal
 from ..ports import Call, Guests, Operations, checks, implements, overrides
 from .devices import check_device, check_kind, planned_vbd
 from .disks import DiskService
-from .rules import WITH_DOMAIN, vm_refusal
 
 NO_DISC = BackendDisk("", "empty", "qdisk")
 
