@@ -14,7 +14,7 @@ MAKE_FOREIGN = """
 import sys
 config = ffi.new('libxl_domain_config *')
 ctx = ffi.new('libxl_ctx **')
-assert lib.libxl_ctx_alloc(ctx, 0, 0, ffi.NULL) == 0
+assert lib.xapid_ctx_alloc(ctx, ffi.NULL) == 0
 lib.libxl_domain_config_init(config)
 text = {text!r}.encode()
 assert lib.libxl_domain_config_from_json(ctx[0], config, text) == 0
@@ -25,7 +25,7 @@ print(domid[0])
 """
 TOUCH = """
 ctx = ffi.new('libxl_ctx **')
-assert lib.libxl_ctx_alloc(ctx, 0, 0, ffi.NULL) == 0
+assert lib.xapid_ctx_alloc(ctx, ffi.NULL) == 0
 assert lib.{function}(ctx[0], {domid}, ffi.NULL) == 0
 """
 
