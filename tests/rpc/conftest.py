@@ -73,7 +73,7 @@ class Front:
         self.directory = directory
         self.clock = Clock()
         self.proxies: list[Any] = []
-        self._services = services
+        self.services = services
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
 
@@ -94,7 +94,7 @@ class Front:
             Logins(self.sessions, self.accounts),
             Users(self.store, self.sessions, self.accounts),
             self.events,
-            *self._services,
+            *self.services,
         ]
         self.dispatcher = Dispatcher(
             self.store,
@@ -161,17 +161,17 @@ class Api:
 
     def __init__(self, proxy: Any, session: str, path: str = "") -> None:
         self.proxy = proxy
-        self.session = session
+        self.me = session
         self._path = path
 
     def __getattr__(self, name: str) -> Api:
-        return Api(self.proxy, self.session, f"{self._path}.{name}".lstrip("."))
+        return Api(self.proxy, self.me, f"{self._path}.{name}".lstrip("."))
 
     def __call__(self, *params: Any) -> Any:
-        return succeed(getattr(self.proxy, self._path)(self.session, *params))
+        return succeed(getattr(self.proxy, self._path)(self.me, *params))
 
 
-class Failure(Exception):
+class Failure(Exception):  # noqa: N818
     def __init__(self, error: list[str]) -> None:
         super().__init__(*error)
         self.error = error

@@ -54,7 +54,7 @@ def client(front: Any) -> Any:
 @pytest.fixture
 def call(client: Any, objects: dict[str, str]) -> Any:
     def call(method: Method, *params: Any) -> Any:
-        return getattr(client.proxy, method.name)(client.session, *params)
+        return getattr(client.proxy, method.name)(client.me, *params)
 
     return call
 
@@ -62,7 +62,7 @@ def call(client: Any, objects: dict[str, str]) -> Any:
 @pytest.fixture
 def this(client: Any, objects: dict[str, str]) -> Any:
     """The reference of the object of a class that exists."""
-    return lambda wire: client.session if wire == "session" else objects[wire]
+    return lambda wire: client.me if wire == "session" else objects[wire]
 
 
 def sample(type_: Type[Any], this: Any) -> Any:
@@ -150,9 +150,7 @@ def test_an_object_is_found_by_its_uuid(method: Method, call: Any, this: Any) ->
 
 
 @of_kind(Kind.GET_BY_NAME_LABEL)
-def test_objects_are_found_by_name(
-    method: Method, call: Any, this: Any, front: Any
-) -> None:
+def test_objects_are_found_by_name(method: Method, call: Any, this: Any, front: Any) -> None:
     cls = method.owner
     front.transact(lambda tx: tx.update(this(cls.wire), {"name_label": "the only one"}))
 
@@ -201,9 +199,7 @@ def test_a_plain_object_is_made_read_and_destroyed(method: Method, call: Any, th
 
 
 @named([m for m in DERIVED if m.kind is Kind.CREATE])
-def test_a_constructor_refuses_what_it_does_not_know(
-    method: Method, call: Any, this: Any
-) -> None:
+def test_a_constructor_refuses_what_it_does_not_know(method: Method, call: Any, this: Any) -> None:
     record = sample(method.params[0].type, this)
 
     assert call(method, {**record, "colour": "red"})["ErrorDescription"] == [

@@ -360,7 +360,7 @@ class Tasks:
 
     @implements(Task.destroy)
     async def destroy(self, call: Call, task: Ref[Task]) -> None:
-        if task in self._runs:
+        if task in self._runs and self._store.get(task).status in _UNFINISHED:
             raise OperationNotAllowed("the task is not finished; cancel it or wait for its end")
         async with self._store.transaction() as tx:
             tx.destroy(task)
