@@ -1,0 +1,106 @@
+"""A host with network services on a real store; Xen and the bridges are played."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from xapid.datamodel.declare import Ref
+from xapid.datamodel.enums import DomainType, VmPowerState
+from xapid.datamodel.errors import VMBadPowerState
+from xapid.datamodel.network import Network
+from xapid.datamodel.registry import CLASSES
+from xapid.datamodel.vif import VIF
+from xapid.datamodel.vm import VM
+from xapid.db.store import Store
+from xapid.network.memory import MemoryBridges
+from xapid.services.networking import rules
+from xapid.services.networking.network import NetworkService
+from xapid.services.networking.vif import VIFService
+from xapid.services.networking.wires import WireService
+from xapid.services.operations import Operations
+from xapid.xen.errors import XenNotFound
+from xapid.xen.types import Nic
+
+numbers = itertools.count()
+
+
+@dataclass
+class Caller:
+    task: Ref[Any] = field(default_factory=lambda: Ref(f"OpaqueRef:task-{next(numbers)}"))
+    user: str = "root"
+    session: Ref[Any] = field(default_factory=lambda: Ref("OpaqueRef:session"))
+
+    def progress(self, fraction: float) -> None:
+        """Nobody watches."""
+
+
+class PlayedXen:
+    """The interfaces of domains, and the errors they are told to give."""
+
+    def __init__(self) -> None:
+        self.nics: dict[tuple[int, int], dict[str, Any]] = {}
+        self.failing: dict[str, Exception] = {}
+
+    async def nic_add(self, domid: int, nic: dict[str, Any]) -> dict[str, Any]:
+        if "nic_add" in self.failing:
+            raise self.failing["nic_add"]
+        self.nics[domid, nic["devid"]] = nic
+        return nic
+
+    async def nic_remove(
+        self, domid: int, *, devid: int | None = None, mac: str | None = None, force: bool = False
+    ) -> None:
+        if "nic_remove" in self.failing and not force:
+            raise self.failing["nic_remove"]
+        assert devid is not None
+        if self.nics.pop((domid, devid), None) is None:
+            raise XenNotFound("libxl_devid_to_device_nic", -23, "ERROR_NOTFOUND")
+
+    async def nic_list(self, domid: int) -> list[Nic]:
+        return [Nic(nic, 4, devid) for (owner, devid), nic in self.nics.items() if owner == domid]
+
+
+class World:
+    def __init__(self, store: Store, bridges: MemoryBridges) -> None:
+        self.store = store
+        self.bridges = bridges
+        self.xen: Any = PlayedXen()
+        self.operations = Operations(store)
+        self.wires = WireService(store, bridges)
+        self.network = NetworkService(store, bridges, self.wires)
+        self.vif = VIFService(store, self.operations, self.wires, self, self.xen)
+        rules.govern(self.operations)
+
+    def domid(self, vm: Ref[VM]) -> int:
+        record = self.store.get(vm)
+        if record.domid < 0:
+            raise VMBadPowerState(vm, "Running", record.power_state)
+        return record.domid
+
+    async def new_network(self, **values: Any) -> Ref[Network]:
+        return await self.network.create(Caller(), {"name_label": "net", **values})
+
+    async def new_vm(self, state: VmPowerState = VmPowerState.HALTED, **values: Any) -> Ref[VM]:
+        running = state in (VmPowerState.RUNNING, VmPowerState.PAUSED)
+        given = {
+            "name_label": "guest",
+            "domain_type": DomainType.PVH,
+            "power_state": state,
+            "domid": 7 + next(numbers) if running else -1,
+            **values,
+        }
+        async with self.store.transaction() as tx:
+            return tx.create(VM, given)
+
+    async def new_vif(self, vm: Ref[VM], network: Ref[Network], **values: Any) -> Ref[VIF]:
+        return await self.vif.create(Caller(), {"VM": vm, "network": network, **values})
+
+    def bridge_of(self, network: Ref[Network]) -> str:
+        return self.store.get(network).bridge
+
+
+async def opened(tmp_path: Path, bridges: MemoryBridges) -> World:
+    return World(await Store.open(tmp_path / "state.db", CLASSES), bridges)

@@ -1,0 +1,163 @@
+"""Virtual network interfaces: of VMs, plugged into running guests and out of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...datamodel.declare import Field, Ref
+from ...datamodel.errors import (
+    BridgeNotAvailable,
+    CannotPlugVIF,
+    DeviceAlreadyAttached,
+    DeviceAlreadyExists,
+    DeviceAttachTimeout,
+    DeviceDetachRejected,
+    DeviceDetachTimeout,
+    InvalidDevice,
+    MACStillExists,
+    OperationNotAllowed,
+    ValueNotSupported,
+    VMBadPowerState,
+)
+from ...datamodel.vif import VIF
+from ...datamodel.vm import VM
+from ...db.store import Store
+from ...db.transaction import Transaction
+from ...undo import Undo
+from ...xen.client import XenClient
+from ...xen.errors import (
+    XenDeviceExists,
+    XenError,
+    XenNotFound,
+    XenTimedOut,
+    XenUnavailable,
+)
+from ...xen.plan import domain_type, plan_nic
+from ..guest_devices import WITH_DOMAIN, check_vm, vm_refusal
+from ..ports import Call, Guests, Operations, Wires, checks, implements, overrides
+from .names import AUTODETECT, MAX_VIFS, check_device, check_mac, check_mtu, new_mac
+
+CREATED_WITH = (VIF.VM, VIF.network, VIF.other_config)
+
+
+@dataclass
+class VIFService:
+    store: Store
+    operations: Operations
+    wires: Wires
+    guests: Guests
+    xen: XenClient
+
+    @overrides("VIF.create")
+    async def create(self, call: Call, values: Mapping[str, Any]) -> Ref[VIF]:
+        """An interface of a VM; a running one does not see it before it is plugged.
+
+        Raises INVALID_DEVICE, DEVICE_ALREADY_EXISTS, MAC_INVALID, MAC_STILL_EXISTS, INVALID_VALUE.
+        """
+        planned: dict[Field[Any], Any] = {
+            field: values.get(field.name, field.default) for field in CREATED_WITH
+        }
+        _check_qos(values.get("qos_algorithm_type", ""))
+        planned[VIF.MTU] = check_mtu(values.get("MTU", 0))
+        async with self.store.transaction() as tx:
+            vm = tx.get(planned[VIF.VM])
+            check_vm(vm)
+            planned[VIF.device] = _free_device(tx, vm, values.get("device", ""))
+            planned[VIF.MAC] = self._mac(values)
+            return tx.create(VIF, planned)
+
+    def _mac(self, values: Mapping[str, Any]) -> str:
+        vifs = self.store.all(VIF)
+        if not values.get("MAC"):
+            return new_mac({vif.MAC for vif in vifs})
+        mac = check_mac(values["MAC"])
+        if any(mac == vif.MAC and vif.network == values["network"] for vif in vifs):
+            raise MACStillExists(mac)
+        return mac
+
+    @overrides("VIF.destroy")
+    async def destroy(self, call: Call, vif: Ref[VIF]) -> None:
+        async with self.store.transaction() as tx:
+            record = tx.get(vif)
+            if record.currently_attached or record.current_operations:
+                raise OperationNotAllowed("the VIF is plugged or being worked on: unplug it first")
+            if refused := vm_refusal(tx.get(record.VM)):
+                raise refused
+            tx.destroy(vif)
+
+    @implements(VIF.plug)
+    async def plug(self, call: Call, vif: Ref[VIF]) -> None:
+        """Give a running guest the interface."""
+        async with self.operations.claim(call, vif, VIF.plug) as record, Undo() as undo:
+            domid = self.guests.domid(record.VM)
+            try:
+                bridge = await self.wires.attach(vif)
+            except BridgeNotAvailable as error:
+                raise CannotPlugVIF(vif) from error
+            undo.add(self.wires.detach, vif)
+            await self._add(record, domid, bridge)
+            undo.add(self._remove, vif, domid, force=True)
+            async with self.store.transaction() as tx:
+                vm = tx.get(record.VM)
+                if vm.power_state not in WITH_DOMAIN or vm.domid != domid:
+                    raise VMBadPowerState(vm.ref, "Running/Paused", vm.power_state)
+                tx.set(vif, VIF.currently_attached, True)
+            undo.commit()
+
+    async def _add(self, record: VIF, domid: int, bridge: str) -> None:
+        kind = domain_type(self.store.get(record.VM))
+        try:
+            await self.xen.nic_add(domid, plan_nic(record, bridge, kind))
+        except XenDeviceExists as error:
+            raise DeviceAlreadyAttached(record.ref) from error
+        except XenTimedOut as error:
+            raise DeviceAttachTimeout("VIF", record.ref) from error
+
+    @implements(VIF.unplug)
+    async def unplug(self, call: Call, vif: Ref[VIF]) -> None:
+        """Take the interface from a running guest."""
+        async with self.operations.claim(call, vif, VIF.unplug) as record:
+            await self._remove(vif, self.guests.domid(record.VM), force=False)
+            await self.store.set(vif, VIF.currently_attached, False)
+            await self.wires.detach(vif)
+
+    async def _remove(self, vif: Ref[VIF], domid: int, *, force: bool) -> None:
+        """Detach an interface from a domain; one that is gone already is detached.
+
+        Raises DEVICE_DETACH_TIMEOUT, DEVICE_DETACH_REJECTED.
+        """
+        devid = int(self.store.get(vif).device)
+        try:
+            await self.xen.nic_remove(domid, devid=devid, force=force)
+        except XenNotFound:
+            return
+        except XenUnavailable:
+            raise
+        except XenTimedOut as error:
+            raise DeviceDetachTimeout("VIF", vif) from error
+        except XenError as error:
+            if any(nic.devid == devid for nic in await self.xen.nic_list(domid)):
+                raise DeviceDetachRejected("VIF", vif, str(error)) from error
+
+    @checks(VIF.qos_algorithm_type)
+    def check_qos(self, call: Call, vif: Ref[VIF], field: Field[str], value: str) -> None:
+        _check_qos(value)
+
+
+def _check_qos(algorithm: str) -> None:
+    if algorithm:
+        raise ValueNotSupported("qos_algorithm_type", algorithm, "this host has none for networks")
+
+
+def _free_device(tx: Transaction, vm: VM, wanted: str) -> str:
+    taken = {tx.get(vif).device for vif in vm.VIFs}
+    if wanted not in AUTODETECT:
+        if check_device(wanted) in taken:
+            raise DeviceAlreadyExists(wanted)
+        return wanted
+    for number in range(MAX_VIFS):
+        if str(number) not in taken:
+            return str(number)
+    raise InvalidDevice(wanted)
