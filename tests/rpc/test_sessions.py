@@ -171,9 +171,7 @@ class TestFirstStart:
         assert store.credential("root") == hashed
         assert hashed.startswith("$argon2id$")
 
-    async def test_takes_a_password_an_administrator_left(
-        self, store: Any, tmp_path: Path
-    ) -> None:
+    async def test_takes_a_password_an_administrator_left(self, store: Any, tmp_path: Path) -> None:
         path = tmp_path / "root-password"
         path.write_text("chosen before\n")
         path.chmod(0o600)
@@ -199,9 +197,7 @@ class TestFirstStart:
 
 
 class TestVerify:
-    async def test_an_unknown_user_costs_a_hash_too(
-        self, accounts: Accounts, store: Any
-    ) -> None:
+    async def test_an_unknown_user_costs_a_hash_too(self, accounts: Accounts, store: Any) -> None:
         with pytest.raises(SessionAuthenticationFailed):
             await accounts.verify("nobody", "x", LOCAL)
         with pytest.raises(SessionAuthenticationFailed):
@@ -281,9 +277,7 @@ class TestThrottle:
         throttle.failed("192.0.2.1")
         throttle.check("192.0.2.1")
 
-    def test_takes_the_addresses_of_one_ipv6_network_as_one_peer(
-        self, throttle: Throttle
-    ) -> None:
+    def test_takes_the_addresses_of_one_ipv6_network_as_one_peer(self, throttle: Throttle) -> None:
         for host in range(6):
             throttle.failed(f"2001:db8::{host}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 import xmlrpc.client
 from pathlib import Path
@@ -135,9 +136,7 @@ def test_a_failure_shows_its_error(front: Any, api: Any, gate: Gate, vm: str) ->
     assert record["error_info"] == ["VM_IS_TEMPLATE", vm]
 
 
-def test_progress_is_shown_and_rises_only(
-    front: Any, api: Any, gate: Gate, vm: str
-) -> None:
+def test_progress_is_shown_and_rises_only(front: Any, api: Any, gate: Gate, vm: str) -> None:
     api.event.register(["task"])
     task = asynchronous(api, vm)
     assert gate.entered.wait(10)
@@ -187,9 +186,7 @@ def test_a_call_that_cannot_begin_makes_no_task(api: Any, vm: str) -> None:
     assert api.task.get_all() == []
 
 
-def test_a_synchronous_call_has_a_task_while_it_runs(
-    front: Any, gate: Gate, vm: str
-) -> None:
+def test_a_synchronous_call_has_a_task_while_it_runs(front: Any, gate: Gate, vm: str) -> None:
     caller, watcher = front.login(), front.login()
     result: list[Any] = []
     thread = threading.Thread(target=lambda: result.append(caller.VM.clone(vm, "copy")))
@@ -204,9 +201,7 @@ def test_a_synchronous_call_has_a_task_while_it_runs(
     assert watcher.task.get_all() == []
 
 
-def test_a_synchronous_call_is_cancelled_through_its_task(
-    front: Any, gate: Gate, vm: str
-) -> None:
+def test_a_synchronous_call_is_cancelled_through_its_task(front: Any, gate: Gate, vm: str) -> None:
     caller, watcher = front.login(), front.login()
     answers: list[Any] = []
     thread = threading.Thread(
@@ -268,6 +263,12 @@ def test_stopping_ends_what_runs_with_a_reason(make_front: Any, gate: Gate) -> N
 STORED = {name: cls for name, cls in CLASSES.items() if name != "event"}
 
 
+def copy_database(path: Path, to: Path) -> None:
+    """Take the database as a sudden death would leave it."""
+    for suffix in ("", "-wal"):
+        shutil.copyfile(f"{path}{suffix}", f"{to}{suffix}")
+
+
 async def test_what_a_dead_daemon_left_pending_is_ended_with_a_reason(
     tmp_path: Path, clock: Any
 ) -> None:
@@ -283,12 +284,10 @@ async def test_what_a_dead_daemon_left_pending_is_ended_with_a_reason(
     dead = Tasks(store, clock=clock)
     left = await dead.begin(ApiCall(dead, "VM.start"), "Async.VM.start", work)
     await started.wait()
-    saved = path.read_bytes(), Path(f"{path}-wal").read_bytes()
+    revived = tmp_path / "revived.db"
+    await asyncio.to_thread(copy_database, path, revived)
     await dead.stop()
     await store.close()
-    revived = tmp_path / "revived.db"
-    revived.write_bytes(saved[0])
-    Path(f"{revived}-wal").write_bytes(saved[1])
 
     store = await Store.open(revived, STORED, clock=clock)
     assert store.get(left).status is TaskStatusType.PENDING

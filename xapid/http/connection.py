@@ -70,6 +70,9 @@ class Connection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        if isinstance(transport, asyncio.WriteTransport):
+            # An answer counts as sent when nothing of it is left here, so that deadlines hold.
+            transport.set_write_buffer_limits(high=0)
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
@@ -120,10 +123,16 @@ class Connection(RequestHandler):
 
 
 class Server(web.Server):
-    """Makes connections that share a handler and know each other."""
+    """Makes connections that share a handler; on_idle is called when one has answered."""
 
-    def __init__(self, handler: Handler, deadlines: Deadlines) -> None:
-        super().__init__(handler)
+    def __init__(self, handler: Handler, deadlines: Deadlines, on_idle: Callable[[], None]) -> None:
+        async def handle(request: BaseRequest) -> web.StreamResponse:
+            try:
+                return await handler(request)
+            finally:
+                asyncio.get_running_loop().call_soon(on_idle)
+
+        super().__init__(handle)
         self._deadlines = deadlines
 
     def connect(self, on_lost: Callable[[Connection], None]) -> Connection:

@@ -97,12 +97,12 @@ class Listener:
     ) -> None:
         bound.setblocking(False)
         self.socket = bound
-        self._server = Server(handler, deadlines)
+        self._room = asyncio.Event()
+        self._server = Server(handler, deadlines, self._room.set)
         self._cap = cap
         self._deadlines = deadlines
         self._tls = tls
         self._slots: dict[_Slot, None] = {}
-        self._room = asyncio.Event()
         self._accepting: asyncio.Task[None] | None = None
 
     def start(self) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
@@ -142,19 +143,24 @@ class _Site:
     async def handle(self, request: BaseRequest) -> web.StreamResponse:
         """Answer one HTTP request."""
         if request.method != "POST":
-            return _not_a_call(request)
+            return await self._send_short(request, _not_a_call(request))
         if request.path not in _CALL_PATHS:
-            return plain(404, "XML-RPC calls go to / or /RPC2")
+            return await self._send_short(request, plain(404, "XML-RPC calls go to / or /RPC2"))
         try:
             call = await self._read(request)
         except _Refused as refused:
-            return plain(refused.status, str(refused))
+            return await self._send_short(request, plain(refused.status, str(refused)))
         except Malformed as malformed:
-            return plain(400, f"not an XML-RPC call: {malformed}")
+            refusal = plain(400, f"not an XML-RPC call: {malformed}")
+            return await self._send_short(request, refusal)
         except (web.RequestPayloadError, ConnectionError):
-            return plain(400, "the body did not arrive whole")
+            return await self._send_short(request, plain(400, "the body did not arrive whole"))
         peer = LOCAL if self._local else request.remote or "unknown"
-        return await self._send(request, await self._dispatcher.answer(call, peer))
+        answer = await self._dispatcher.answer(call, peer)
+        if answer.length > BLOCK:
+            return await self._send_long(request, answer)
+        response = web.Response(body=b"".join(answer.pieces), headers=_ANSWER_HEADERS)
+        return await self._send_short(request, response)
 
     async def _read(self, request: BaseRequest) -> Request:
         """Read and parse the body. Raises _Refused and Malformed."""
@@ -191,30 +197,37 @@ class _Site:
             _refuse(408, "the body took too long to arrive")
         return held[0] if len(held) == 1 else b"".join(held)
 
-    async def _send(self, request: BaseRequest, answer: Answer) -> web.StreamResponse:
-        """Write the answer block by block; a client that does not read is cut off."""
-        deadline_s = self._limits.deadlines.write_s
-        response: web.StreamResponse
-        try:
-            if answer.length <= BLOCK:
-                response = web.Response(body=b"".join(answer.pieces), headers=_ANSWER_HEADERS)
-                async with asyncio.timeout(deadline_s):
-                    await response.prepare(request)
-                    await response.write_eof()
-                return response
-            response = web.StreamResponse(headers=_ANSWER_HEADERS)
-            response.content_length = answer.length
+    async def _send_short(
+        self, request: BaseRequest, response: web.StreamResponse
+    ) -> web.StreamResponse:
+        """Write a whole answer; a client that does not read it is cut off."""
+        async with self._deadline(request):
             await response.prepare(request)
-            for block in answer.blocks():
-                async with asyncio.timeout(deadline_s):
-                    await response.write(block)
-                    await asyncio.sleep(0)  # a long answer lets others in between its blocks
             await response.write_eof()
+        return response
+
+    async def _send_long(self, request: BaseRequest, answer: Answer) -> web.StreamResponse:
+        """Write an answer block by block, each with a deadline of its own."""
+        response = web.StreamResponse(headers=_ANSWER_HEADERS)
+        response.content_length = answer.length
+        await response.prepare(request)
+        for block in answer.blocks():
+            async with self._deadline(request):
+                await response.write(block)
+                await asyncio.sleep(0)  # a long answer lets others in between its blocks
+        async with self._deadline(request):
+            await response.write_eof()
+        return response
+
+    @asynccontextmanager
+    async def _deadline(self, request: BaseRequest) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._limits.deadlines.write_s):
+                yield
         except TimeoutError:
             if request.transport is not None:
                 request.transport.abort()
             raise ConnectionResetError("the client did not read its answer") from None
-        return response
 
 
 def _not_a_call(request: BaseRequest) -> web.Response:
