@@ -23,6 +23,7 @@ ExecStart={ENVIRONMENT}/bin/xapid --config /etc/xapid.toml --state-dir {STATE} \
 KillMode=process
 TimeoutStopSec=30
 StandardOutput=truncate:/run/xapid.out
+StandardError=journal
 """
 START_TIMEOUT_S = 120
 
