@@ -14,7 +14,7 @@ from ...datamodel.errors import (
 )
 from ...datamodel.network import Network
 from ...datamodel.vif import VIF
-from ..guest_devices import WITH_DOMAIN, vm_refusal
+from ...xen.devices import WITH_DOMAIN, vm_refusal
 from ..ports import Operations, View
 
 Op = VifOperations

@@ -27,6 +27,7 @@ from ...db.store import Store
 from ...db.transaction import Transaction
 from ...undo import Undo
 from ...xen.client import XenClient
+from ...xen.devices import WITH_DOMAIN, check_vm, vm_refusal
 from ...xen.errors import (
     XenDeviceExists,
     XenError,
@@ -35,7 +36,6 @@ from ...xen.errors import (
     XenUnavailable,
 )
 from ...xen.plan import domain_type, plan_nic
-from ..guest_devices import WITH_DOMAIN, check_vm, vm_refusal
 from ..ports import Call, Guests, Operations, Wires, checks, implements, overrides
 from .names import AUTODETECT, MAX_VIFS, check_device, check_mac, check_mtu, new_mac
 

@@ -15,7 +15,7 @@ from ...datamodel.vif import VIF
 from ...datamodel.vm import VM
 from ...db.store import Store
 from ...network.driver import Bridges, NetworkError
-from ..guest_devices import WITH_DOMAIN
+from ...xen.devices import WITH_DOMAIN
 from .failures import network_errors
 from .names import DEFAULT_MTU
 

@@ -22,8 +22,8 @@ from ...datamodel.errors import (
 from ...datamodel.vbd import VBD
 from ...datamodel.vdi import VDI
 from ...datamodel.vm import VM
+from ...xen.devices import check_vm
 from ...xen.plan import MAX_DISKS, device_index, domain_type, vdev
-from ..guest_devices import check_vm
 from ..ports import View
 from .rules import READERS
 

@@ -43,7 +43,7 @@ from ...datamodel.vm import VM
 from ...db.store import Store
 from ...db.transaction import Transaction
 from ...storage.driver import Capability
-from ..guest_devices import WITH_DOMAIN, vm_refusal
+from ...xen.devices import WITH_DOMAIN, vm_refusal
 from ..ports import Operations, View
 from .kinds import StorageKinds
 

@@ -24,6 +24,7 @@ from ...datamodel.vdi import VDI
 from ...db.store import Store
 from ...undo import Undo
 from ...xen.client import XenClient
+from ...xen.devices import WITH_DOMAIN, vm_refusal
 from ...xen.errors import (
     XenDeviceExists,
     XenError,
@@ -32,7 +33,6 @@ from ...xen.errors import (
     XenUnavailable,
 )
 from ...xen.plan import BackendDisk, domain_type, plan_disk
-from ..guest_devices import WITH_DOMAIN, vm_refusal
 from ..ports import Call, Guests, Operations, checks, implements, overrides
 from .devices import check_device, check_kind, planned_vbd
 from .disks import DiskService
