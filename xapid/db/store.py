@@ -167,6 +167,11 @@ class Store:
         """The stored hash of an account's password."""
         return self._credentials.get(name)
 
+    @property
+    def commits(self) -> int:
+        """How many times this run wrote to the file; changes that wait together share one."""
+        return self._writer.commits
+
     # Changing
 
     def transaction(self) -> Transaction:

@@ -22,7 +22,7 @@ CHECKPOINT_PAGES = 1_000
 WAL_LIMIT_PAGES = 16_000  # past it the writer waits for a checkpoint
 PAGE = 4096
 EVENT_ID = "event_id"  # no event of this or an earlier run has a higher id
-EVENT_ID_BLOCK = 100_000
+EVENT_ID_BLOCK = 20_000
 
 UPSERT = (
     "INSERT INTO object (ref, class, uuid, body) VALUES (?, ?, ?, ?) "
@@ -107,6 +107,7 @@ class Writer:
         self._closing = False
         self._pages = 0
         self._wal_too_long = False
+        self.commits = 0
         self._checkpointing: asyncio.Task[None] | None = None
         self._task = asyncio.create_task(self._run(), name="database writer")
 
@@ -168,6 +169,7 @@ class Writer:
                 await self._shorten_wal()
             if durable or ceiling is not None:
                 self._pages += await self._database.run(lambda c: _write(c, durable, ceiling))
+                self.commits += 1
         except Exception as error:
             if not isinstance(error, sqlite3.Error):
                 log.exception("the database writer met a bug")
@@ -176,7 +178,10 @@ class Writer:
         if ceiling is not None:
             self._event_ceiling = ceiling
         self._in_flight = []
-        self._committed(batch)
+        try:
+            self._committed(batch)
+        except Exception:
+            log.exception("committed changes gave no events")
         self._start_checkpoint()
         return True
 
