@@ -112,7 +112,7 @@ def initrd(root: Path, kernel: str) -> bytes:
 
 
 def bios_disk(place: Path, build_root: Path) -> None:
-    """A disk that a BIOS boots: our loader, the kernel, the initrd, each from a sector of its own."""
+    """A disk that a BIOS boots: our loader, the kernel and the initrd."""
     scratch = build_root / "tmp/loader"
     shutil.copytree(HERE / "loader", scratch)
     inside(build_root, "sh", "-euc", f"cd /tmp/loader; {BUILD_LOADER}")
