@@ -18,6 +18,7 @@ class Domain:
     domid: int
     uuid: str
     name: str | None
+    """None for a domain whose making ended before Xen's store knew of it: tell it by its uuid."""
     ours: bool
     """Whether its making by this daemon was completed; a domain under way is not ours yet."""
     running: bool
@@ -28,11 +29,13 @@ class Domain:
     shutdown_reason: ShutdownReason
     dying: bool
     domain_type: DomainType | None
+    """Xen's own view, which calls a PVH domain "hvm"."""
     current_memkb: int
     max_memkb: int
     cpu_time_ns: int
     vcpu_online: int
     vcpu_max_id: int
+    """-1 while it has no vCPUs yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ _NAMES_PER_SCAN = 32
 _SHORTEST_S = 0.02
 _DYING_S = 0.1
 _REST = 4
+_NO_VCPU = 0xFFFFFFFF
 
 
 @dataclass
@@ -107,7 +108,7 @@ class DomainNotes:
             "max_memkb": info.max_memkb,
             "cpu_time_ns": info.cpu_time,
             "vcpu_online": info.vcpu_online,
-            "vcpu_max_id": info.vcpu_max_id,
+            "vcpu_max_id": -1 if info.vcpu_max_id == _NO_VCPU else info.vcpu_max_id,
         }
 
     def _read_name(self, context: Context, domid: int) -> str | None:

@@ -94,16 +94,18 @@ class Server:
 
     def _listen(self) -> None:
         path = self._settings.socket_path
+        unready = path.with_name(f"{path.name}.new")
         # The lock is ours, so what stands there is a dead worker's.
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
+        unready.unlink(missing_ok=True)
         before = os.umask(0o177)
         try:
-            self._listener.bind(str(path))
+            self._listener.bind(str(unready))
         finally:
             os.umask(before)
         self._listener.listen(8)
         self._listener.setblocking(False)
+        # Whoever sees the path can connect to it.
+        unready.rename(path)
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
 
     def _watch_parent(self) -> None:
@@ -168,8 +170,7 @@ class Server:
         elif not self._leaving:
             self._leave(self._session)
         self._listener.close()
-        with contextlib.suppress(FileNotFoundError):
-            self._settings.socket_path.unlink()
+        self._settings.socket_path.unlink(missing_ok=True)
 
     def _ended(self) -> bool:
         return self._stopping_since is not None and self._session is None
