@@ -64,10 +64,10 @@ class PlayedXen:
 
 
 class World:
-    def __init__(self, store: Store, bridges: MemoryBridges) -> None:
+    def __init__(self, store: Store, bridges: MemoryBridges, xen: Any = None) -> None:
         self.store = store
         self.bridges = bridges
-        self.xen: Any = PlayedXen()
+        self.xen: Any = xen or PlayedXen()
         self.operations = Operations(store)
         self.wires = WireService(store, bridges)
         self.network = NetworkService(store, bridges, self.wires)
@@ -102,5 +102,5 @@ class World:
         return self.store.get(network).bridge
 
 
-async def opened(tmp_path: Path, bridges: MemoryBridges) -> World:
-    return World(await Store.open(tmp_path / "state.db", CLASSES), bridges)
+async def opened(tmp_path: Path, bridges: MemoryBridges, xen: Any = None) -> World:
+    return World(await Store.open(tmp_path / "state.db", CLASSES), bridges, xen)

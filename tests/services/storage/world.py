@@ -85,11 +85,11 @@ class PlayedXen:
 class World:
     """The storage side of one host, wired as the daemon wires it."""
 
-    def __init__(self, directory: Path, store: Store, host: Ref[Host]) -> None:
+    def __init__(self, directory: Path, store: Store, host: Ref[Host], xen: Any = None) -> None:
         self.directory = directory
         self.store = store
         self.host = host
-        self.xen: Any = PlayedXen()
+        self.xen: Any = xen or PlayedXen()
         self.operations = Operations(store)
         self.kinds = StorageKinds(store, [FileDriver()])
         self.repositories = Repositories(store, self.kinds)
@@ -153,13 +153,13 @@ class World:
         return pbd
 
 
-async def opened(tmp_path: Path) -> World:
+async def opened(tmp_path: Path, xen: Any = None) -> World:
     store = await Store.open(tmp_path / "state.db", CLASSES)
     hosts = store.refs(Host)
     if not hosts:
         async with store.transaction() as tx:
             hosts = [tx.create(Host, {"name_label": "here"})]
-    return World(tmp_path, store, hosts[0])
+    return World(tmp_path, store, hosts[0], xen)
 
 
 async def closed(world: World) -> None:

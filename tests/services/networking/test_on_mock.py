@@ -1,0 +1,86 @@
+"""Interfaces of guests through the worker and the mock libxl: the code that runs on Xen."""
+
+from __future__ import annotations
+
+import uuid as uuids
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from xapid.datamodel.enums import DomainType, VmPowerState
+from xapid.network.memory import MemoryBridges
+from xapid.xen.client import XenClient
+
+from .world import Caller, World, opened
+
+RUNNING = VmPowerState.RUNNING
+
+
+@pytest.fixture
+async def xen(tmp_path: Path) -> AsyncIterator[XenClient]:
+    """A real worker on a mock host of its own."""
+    client = await XenClient.start(
+        socket_path=tmp_path / "worker.sock",
+        lock_path=tmp_path / "worker.lock",
+        xen="mock",
+        environment={"XAPID_MOCK_STATE": str(tmp_path / "mock-host")},
+    )
+    yield client
+    await client.close()
+
+
+async def boot(xen: XenClient, kind: str, disks: tuple[dict[str, Any], ...] = ()) -> int:
+    identity = str(uuids.uuid4())
+    build: dict[str, Any] = {"max_vcpus": 1, "max_memkb": 65536, "target_memkb": 65536}
+    build[f"type.{kind}"] = {}
+    if kind != "hvm":
+        build["kernel"] = "/boot/vmlinuz"
+    info = {"type": kind, "name": f"xapid-{identity}", "uuid": identity}
+    config: dict[str, Any] = {"c_info": info, "b_info": build}
+    if disks:
+        config["disks"] = list(disks)
+    domid = await xen.domain_create(config, "{}")
+    await xen.domain_unpause(domid)
+    return domid
+
+
+@pytest.fixture
+async def live(tmp_path: Path, xen: XenClient) -> AsyncIterator[World]:
+    world = await opened(tmp_path, MemoryBridges(), xen)
+    yield world
+    await world.store.close()
+
+
+@pytest.mark.parametrize("kind", ["pv", "pvh", "hvm"])
+async def test_an_interface_is_plugged_and_unplugged(
+    live: World, xen: XenClient, kind: str
+) -> None:
+    domid = await boot(xen, kind)
+    vm = await live.new_vm(RUNNING, domid=domid, domain_type=DomainType(kind))
+    vif = await live.new_vif(vm, await live.new_network(), device="2", MTU=9000)
+
+    await live.vif.plug(Caller(), vif)
+    (nic,) = await xen.nic_list(domid)
+    assert nic.devid == 2
+    assert nic.nic["mac"] == live.store.get(vif).MAC
+    assert nic.nic["bridge"] == "xapi0"
+
+    await live.vif.unplug(Caller(), vif)
+    assert await xen.nic_list(domid) == []
+    await live.vif.plug(Caller(), vif)
+
+
+async def test_an_interface_that_another_toolstack_took_counts_as_unplugged(
+    live: World, xen: XenClient
+) -> None:
+    domid = await boot(xen, "pvh")
+    vif = await live.new_vif(await live.new_vm(RUNNING, domid=domid), await live.new_network())
+    await live.vif.plug(Caller(), vif)
+    await xen.nic_remove(domid, devid=0, force=True)
+
+    await live.vif.unplug(Caller(), vif)
+
+    assert not live.store.get(vif).currently_attached
+    assert live.bridges.bridges == {}
