@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import socket
 from collections.abc import Callable
@@ -21,11 +22,13 @@ from ...db.store import Store
 from ...db.transaction import Transaction
 from ...version import VERSION
 from ...xen.client import XenClient
-from ...xen.types import Domain, Hello, PhysInfo
+from ...xen.types import CpuPlace, Domain, Hello, PhysInfo
 from ..ports import Call, implements
+from .processor import UNKNOWN, Processor, flag_names, read_processor
 
 API_MAJOR, API_MINOR = 1, 1
 KHZ_PER_MHZ = 1000
+KIB = 1024
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,31 @@ class HostFacts:
     physical: PhysInfo
     scheduler: str
     control_domain: Domain
+    domains: tuple[Domain, ...] = ()
+    places: tuple[CpuPlace, ...] = ()
+    processor: Processor = UNKNOWN
+
+    @property
+    def overhead(self) -> int:
+        """Bytes of memory that neither a domain has nor is free: Xen's own."""
+        page = self.hello.version_info.pagesize
+        physical = self.physical
+        left = physical.total_pages - physical.free_pages - physical.scrub_pages
+        return max(0, left * page - sum(d.current_memkb for d in self.domains) * KIB)
 
 
 async def read_facts(xen: XenClient) -> HostFacts:
     """Ask Xen for everything the records need. Raises XenError."""
-    control_domain = next(d for d in await xen.domain_list() if d.domid == 0)
-    return HostFacts(await xen.hello(), await xen.physinfo(), await xen.scheduler(), control_domain)
+    domains = await xen.domain_list()
+    return HostFacts(
+        await xen.hello(),
+        await xen.physinfo(),
+        await xen.scheduler(),
+        next(d for d in domains if d.domid == 0),
+        tuple(domains),
+        tuple(await xen.cpu_topology()),
+        await asyncio.to_thread(read_processor),
+    )
 
 
 async def introduce_host(store: Store, facts: HostFacts, now: datetime) -> Ref[Host]:
@@ -73,6 +95,7 @@ def _host(store: Store, tx: Transaction, facts: HostFacts) -> Ref[Host]:
             "API_version_minor": API_MINOR,
             "API_version_vendor": "xapid",
             "API_version_vendor_implementation": {"version": VERSION},
+            "memory_overhead": facts.overhead,
             "hostname": name,
             "address": host_address(),
             "software_version": {
@@ -80,13 +103,17 @@ def _host(store: Store, tx: Transaction, facts: HostFacts) -> Ref[Host]:
                 "product_version": VERSION,
                 "xapi": f"{API_MAJOR}.{API_MINOR}",
                 "xen": f"{version.major}.{version.minor}{version.extra}",
+                "xen_changeset": version.changeset,
+                "xen_build_id": version.build_id,
+                "xen_compile_date": version.compile_date,
+                "xen_commandline": version.commandline,
                 "libxl": facts.hello.libxl_version,
                 "linux": platform.release(),
             },
             "capabilities": tuple(version.capabilities.split()),
             "sched_policy": facts.scheduler,
             "supported_bootloaders": ("pygrub",),
-            "cpu_configuration": _cpu_configuration(facts.physical),
+            "cpu_configuration": _cpu_configuration(facts),
         },
     )
     return host
@@ -102,13 +129,29 @@ def host_address() -> str:
             return ""
 
 
-def _cpu_configuration(physical: PhysInfo) -> dict[str, str]:
+def _cpu_configuration(facts: HostFacts) -> dict[str, str]:
+    """What `xl info` says of the processors; the first five names are those of that command."""
+    physical = facts.physical
+    sockets = {place.socket for place in facts.places}
+    abilities = {
+        "pv": physical.cap_pv,
+        "hvm": physical.cap_hvm,
+        "hap": physical.cap_hap,
+        "shadow": physical.cap_shadow,
+        "hvm_directio": physical.cap_hvm_directio,
+    }
     return {
-        "cpu_count": str(physical.nr_cpus),
+        "nr_cpus": str(physical.nr_cpus),
+        "nr_nodes": str(physical.nr_nodes),
         "cores_per_socket": str(physical.cores_per_socket),
         "threads_per_core": str(physical.threads_per_core),
-        "nr_nodes": str(physical.nr_nodes),
         "cpu_mhz": str(physical.cpu_khz // KHZ_PER_MHZ),
+        "cpu_count": str(physical.nr_cpus),
+        "socket_count": str(len(sockets)),
+        "max_cpu_id": str(physical.max_cpu_id),
+        "virt_caps": " ".join(name for name, there in abilities.items() if there),
+        "hw_caps": ":".join(f"{word:08x}" for word in physical.hw_cap),
+        "vendor": facts.processor.vendor,
         "features": "-".join(f"{word:08x}" for word in physical.hw_cap),
     }
 
@@ -131,13 +174,25 @@ def _metrics(tx: Transaction, host: Ref[Host], facts: HostFacts, now: datetime) 
 
 
 def _cpus(store: Store, tx: Transaction, host: Ref[Host], facts: HostFacts) -> None:
+    """One record for each processor that is online, by Xen's number of it."""
     known = {cpu.number: cpu.ref for cpu in store.all(HostCpu)}
-    speed = facts.physical.cpu_khz // KHZ_PER_MHZ
-    for number in range(facts.physical.nr_cpus):
-        if number not in known:
-            tx.create(HostCpu, {"host": host, "number": number, "speed": speed})
+    online = {place.cpu for place in facts.places} or set(range(facts.physical.nr_cpus))
+    processor = facts.processor
+    values = {
+        "speed": facts.physical.cpu_khz // KHZ_PER_MHZ,
+        "vendor": processor.vendor,
+        "modelname": processor.model_name,
+        "family": processor.family,
+        "model": processor.model,
+        "flags": " ".join(flag_names(facts.physical.hw_cap)),
+        "features": "-".join(f"{word:08x}" for word in facts.physical.hw_cap),
+    }
+    for number in sorted(online - known.keys()):
+        tx.create(HostCpu, {"host": host, "number": number, **values})
     for number, ref in known.items():
-        if number >= facts.physical.nr_cpus:
+        if number in online:
+            tx.update(ref, values)
+        else:
             tx.destroy(ref)
 
 
@@ -152,7 +207,7 @@ def _control_domain(store: Store, tx: Transaction, host: Ref[Host], facts: HostF
     dom0 = known[0] if known else tx.create(VM, {"name_label": name, "is_control_domain": True})
     if tx.get(dom0).metrics == NULL:
         tx.set(dom0, VM.metrics, tx.create(VMMetrics))
-    memory = facts.control_domain.current_memkb * 1024
+    memory = facts.control_domain.current_memkb * KIB
     tx.update(
         dom0,
         {
