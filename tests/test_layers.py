@@ -11,7 +11,8 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "xapid"
 LAYERS = [
-    {"daemon", "__main__"},
+    {"__main__"},
+    {"daemon"},
     {"http"},
     {"rpc"},
     {"services"},

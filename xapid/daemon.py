@@ -28,6 +28,8 @@ from .db.failures import CannotOpen
 from .db.store import Store
 from .http.server import HttpServer, Limits
 from .http.tls import CertificateUnusable, load_or_make_certificate
+from .network.kernel import KernelBridges
+from .network.memory import MemoryBridges
 from .rpc.accounts import Accounts, PasswordFileUnsafe
 from .rpc.dispatch import Dispatcher
 from .rpc.events import Events
@@ -35,6 +37,10 @@ from .rpc.logins import Logins, Users
 from .rpc.sessions import Sessions
 from .rpc.tasks import Tasks
 from .services.host import HostService, introduce_host, read_facts
+from .services.networking.network import NetworkService
+from .services.networking.rules import govern as govern_networks
+from .services.networking.vif import VIFService
+from .services.networking.wires import WireService
 from .services.operations import Operations
 from .services.storage.disks import DiskService
 from .services.storage.kinds import StorageKinds
@@ -145,7 +151,9 @@ async def serve(config: Config) -> None:
         storage = await _start_storage(store, operations, xen, guests, host)
         stack.push_async_callback(storage.repositories.close)
         await storage.disks.restore()
-        networks = await _start_networks(kind, store, operations, xen, stack)
+        networks = _make_networks(kind, store, operations, xen, guests)
+        stack.push_async_callback(networks.bridges.close)
+        await networks.wires.restore()
 
         memory = MemoryLedger(xen)
         boot_files = BootFiles([Path(d) for d in config.guests.kernel_directories])
@@ -249,19 +257,28 @@ async def _start_storage(
 
 @dataclass(frozen=True)
 class Networks:
-    wires: object
-    services: tuple[object, ...] = ()
+    """The network services, and what others use of them."""
+
+    bridges: KernelBridges | MemoryBridges
+    wires: WireService
+    services: tuple[object, ...]
 
 
-async def _start_networks(*args: object) -> Networks:
-    class W:
-        async def attach(self, vif):
-            return "xapi0"
-
-        async def detach(self, vif):
-            pass
-
-    return Networks(W())
+def _make_networks(
+    kind: Literal["libxl", "mock"],
+    store: Store,
+    operations: Operations,
+    xen: XenClient,
+    guests: GuestDomains,
+) -> Networks:
+    bridges = KernelBridges() if kind == "libxl" else MemoryBridges()
+    wires = WireService(store, bridges)
+    govern_networks(operations)
+    services = (
+        NetworkService(store, bridges, wires),
+        VIFService(store, operations, wires, guests, xen),
+    )
+    return Networks(bridges, wires, services)
 
 
 async def _start_xen(
@@ -320,8 +337,8 @@ def _announce(config: Config, server: HttpServer, kind: str) -> None:
 xapid answers on https://{https} and on {config.socket}; Xen: {kind}
 Log in as root with the password in {password}
 
-  import ssl, xmlrpc.client
-  xen = xmlrpc.client.ServerProxy("https://{https}", context=ssl.create_default_context(cafile="{crt}"))
+  import ssl, xmlrpc.client; tls = ssl.create_default_context(cafile="{crt}")
+  xen = xmlrpc.client.ServerProxy("https://{https}", context=tls)
   print(xen.session.login_with_password("root", open("{password}").read().strip()))
 
 """

@@ -16,8 +16,6 @@ NOT_YET: Final[frozenset[str]] = frozenset(
         "PIF.reconfigure_ip",
         "PIF.scan",
         "PIF.unplug",
-        "VIF.plug",
-        "VIF.unplug",
         "VLAN.create",
         "VLAN.destroy",
         "VM.pool_migrate",
