@@ -268,6 +268,23 @@ async def test_an_attached_vif_is_not_destroyed(
         await world.vif.destroy(call, vif.ref)
 
 
+async def test_at_the_start_records_follow_what_the_domains_have(
+    world: World, network: Ref[Network]
+) -> None:
+    gone = await plugged(world, network)
+    world.xen.nics.clear()
+    there = await plugged(world, network)
+    await world.store.set(there.ref, VIF.currently_attached, False)
+    await world.wires.detach(there.ref)
+
+    await world.vif.restore()
+
+    assert not world.store.get(gone.ref).currently_attached
+    assert world.store.get(there.ref).currently_attached
+    await world.vif.unplug(Caller(), there.ref)
+    assert world.bridges.bridges == {}
+
+
 @given(st.binary(min_size=6, max_size=6))
 def test_every_address_that_is_made_can_be_given(octets: bytes) -> None:
     mac = new_mac(frozenset(), lambda _count: octets)

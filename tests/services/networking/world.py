@@ -44,6 +44,9 @@ class PlayedXen:
         self.nics: dict[tuple[int, int], dict[str, Any]] = {}
         self.failing: dict[str, Exception] = {}
 
+    async def wait_available(self) -> None:
+        """It always is."""
+
     async def nic_add(self, domid: int, nic: dict[str, Any]) -> dict[str, Any]:
         if "nic_add" in self.failing:
             raise self.failing["nic_add"]

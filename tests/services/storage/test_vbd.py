@@ -19,7 +19,7 @@ from xapid.datamodel.enums import (
 from xapid.datamodel.sr import SR
 from xapid.datamodel.vbd import VBD
 from xapid.datamodel.vdi import VDI
-from xapid.xen.errors import XenError, XenTimedOut, XenUnavailable
+from xapid.xen.errors import XenDeviceExists, XenError, XenTimedOut, XenUnavailable
 
 from .world import Caller, World, closed, opened
 
@@ -515,3 +515,77 @@ async def test_a_lock_whose_holder_is_gone_falls_at_a_restart(
     assert not again.store.get(vdi).storage_lock
     await again.disks.attach(vbd.ref)
     await closed(again)
+
+
+async def test_a_plug_that_was_never_answered_is_taken_back(
+    world: World, vdi: Ref[VDI], call: Caller
+) -> None:
+    vbd = await world.new_vbd(await world.new_vm(RUNNING), vdi)
+    add = world.xen.disk_add
+
+    async def add_and_die(domid: int, disk: dict[str, object]) -> None:
+        await add(domid, disk)
+        raise XenUnavailable("xapid-xen ended")
+
+    world.xen.disk_add = add_and_die
+    with pytest.raises(XenUnavailable):
+        await world.vbd.plug(call, vbd)
+
+    assert world.xen.disks == {}
+    assert not world.leases.held(vdi)
+
+
+async def test_a_plug_that_cannot_be_taken_back_keeps_the_disk_for_its_guest(
+    world: World, vdi: Ref[VDI], call: Caller
+) -> None:
+    vbd = await world.new_vbd(await world.new_vm(RUNNING), vdi)
+    world.xen.failing["disk_add"] = XenUnavailable("xapid-xen ended")
+    world.xen.failing["disk_destroy"] = XenUnavailable("xapid-xen ended")
+
+    with pytest.raises(XenUnavailable):
+        await world.vbd.plug(call, vbd)
+
+    assert world.store.get(vbd).currently_attached
+    second = await world.new_vbd(await world.new_vm(RUNNING), vdi)
+    with pytest.raises(errors.VDIInUse):
+        await world.vbd.plug(call, second)
+    world.xen.failing.clear()
+    await world.vbd.unplug(call, vbd)
+    await world.vbd.plug(call, second)
+
+
+async def test_a_device_of_another_toolstack_is_left_alone(
+    world: World, vdi: Ref[VDI], call: Caller
+) -> None:
+    vm = await world.new_vm(RUNNING)
+    vbd = await world.new_vbd(vm, vdi)
+    world.xen.disks[world.domid(vm), "xvda"] = theirs = {"vdev": "xvda"}
+    world.xen.failing["disk_add"] = XenDeviceExists("libxl_device_disk_add", -17)
+
+    with pytest.raises(errors.DeviceAlreadyAttached):
+        await world.vbd.plug(call, vbd)
+
+    assert world.xen.disks == {(world.domid(vm), "xvda"): theirs}
+    assert not world.leases.held(vdi)
+
+
+async def test_at_the_start_records_follow_what_the_domains_have(
+    world: World, sr: Ref[SR], call: Caller
+) -> None:
+    gone = await plugged(world, await world.new_vdi(sr))
+    world.xen.disks.clear()
+    vdi = await world.new_vdi(sr)
+    there = await plugged(world, vdi)
+    domid = world.domid(there.VM)
+    await world.store.set(there.ref, VBD.currently_attached, False)
+    await world.disks.detach(there.ref)
+    other = await world.new_vbd(there.VM, await world.new_vdi(sr))
+    world.xen.disks[domid, "xvdb"] = {"vdev": "xvdb", "pdev_path": "/dev/elsewhere"}
+
+    await world.vbd.restore()
+
+    assert not world.store.get(gone.ref).currently_attached
+    assert not world.leases.held(gone.VDI)
+    assert world.store.get(there.ref).currently_attached
+    assert world.leases.held(vdi)
+    assert not world.store.get(other).currently_attached

@@ -60,6 +60,9 @@ class PlayedXen:
         self.disks: dict[tuple[int, str], dict[str, Any]] = {}
         self.failing: dict[str, Exception] = {}
 
+    async def wait_available(self) -> None:
+        """It always is."""
+
     def _step(self, name: str) -> None:
         if name in self.failing:
             raise self.failing[name]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
 from ...datamodel.declare import Field, Ref
 from ...datamodel.errors import (
+    ApiError,
     BridgeNotAvailable,
     CannotPlugVIF,
     DeviceAlreadyAttached,
@@ -39,6 +43,10 @@ from ...xen.plan import domain_type, plan_nic
 from ..ports import Call, Guests, Operations, Wires, checks, implements, overrides
 from .names import AUTODETECT, MAX_VIFS, check_device, check_mac, check_mtu, new_mac
 
+log = structlog.get_logger(__name__)
+
+AT_ONCE = 8
+WITHDRAW_WITHIN_S = 30.0
 CREATED_WITH = (VIF.VM, VIF.network, VIF.other_config)
 
 
@@ -49,6 +57,34 @@ class VIFService:
     wires: Wires
     guests: Guests
     xen: XenClient
+
+    async def restore(self) -> None:
+        """At the daemon's start, once VMs are reconciled: record which interfaces domains have.
+
+        What fails is logged.
+        """
+        limit = asyncio.Semaphore(AT_ONCE)
+
+        async def one(vm: VM) -> None:
+            async with limit:
+                try:
+                    await self._reconcile(vm)
+                except (ApiError, XenError) as error:
+                    log.error("interfaces of a guest not known", vm=vm.name_label, error=str(error))
+
+        guests = [vm for vm in self.store.all(VM) if vm.power_state in WITH_DOMAIN and vm.VIFs]
+        await asyncio.gather(*(one(vm) for vm in guests))
+
+    async def _reconcile(self, vm: VM) -> None:
+        macs = {nic.devid: nic.nic.get("mac") for nic in await self.xen.nic_list(vm.domid)}
+        for record in map(self.store.get, vm.VIFs):
+            there = macs.get(int(record.device)) == record.MAC
+            if record.currently_attached and not there:
+                await self.store.set(record.ref, VIF.currently_attached, False)
+                await self.wires.detach(record.ref)
+            elif there and not record.currently_attached:
+                await self.wires.attach(record.ref)
+                await self.store.set(record.ref, VIF.currently_attached, True)
 
     @overrides("VIF.create")
     async def create(self, call: Call, values: Mapping[str, Any]) -> Ref[VIF]:
@@ -97,8 +133,14 @@ class VIFService:
             except BridgeNotAvailable as error:
                 raise CannotPlugVIF(vif) from error
             undo.add(self.wires.detach, vif)
-            await self._add(record, domid, bridge)
-            undo.add(self._remove, vif, domid, force=True)
+            try:
+                await self._add(record, domid, bridge)
+            except DeviceAlreadyAttached:
+                raise  # the interface of that number is somebody else's
+            except BaseException:
+                undo.add(self._withdraw, vif, domid)  # it may be there although no answer came
+                raise
+            undo.add(self._withdraw, vif, domid)
             async with self.store.transaction() as tx:
                 vm = tx.get(record.VM)
                 if vm.power_state not in WITH_DOMAIN or vm.domid != domid:
@@ -140,6 +182,12 @@ class VIFService:
         except XenError as error:
             if any(nic.devid == devid for nic in await self.xen.nic_list(domid)):
                 raise DeviceDetachRejected("VIF", vif, str(error)) from error
+
+    async def _withdraw(self, vif: Ref[VIF], domid: int) -> None:
+        """Take back a plug."""
+        async with asyncio.timeout(WITHDRAW_WITHIN_S):
+            await self.xen.wait_available()
+            await self._remove(vif, domid, force=True)
 
     @checks(VIF.qos_algorithm_type)
     def check_qos(self, call: Call, vif: Ref[VIF], field: Field[str], value: str) -> None:

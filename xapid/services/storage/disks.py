@@ -104,10 +104,9 @@ class DiskService:
         Raises VDI_IN_USE, VDI_READONLY, VDI_MISSING, SR_NOT_ATTACHED ...
         """
         record = self.store.get(vbd)
-        vm = self.store.get(record.VM)
-        kind = domain_type(vm)
+        kind = domain_type(self.store.get(record.VM))
         is_cd = record.type is VbdType.CD
-        device = vdev(record.userdevice, kind, is_cd=is_cd)
+        device = self.device_of(record)
         if record.empty or record.VDI == NULL:
             await self.store.set(vbd, VBD.device, device)
             return BackendDisk("", "empty", "qdisk")
@@ -123,6 +122,11 @@ class DiskService:
     async def detach(self, vbd: Ref[VBD]) -> None:
         """Let go of the VBD's disk; nothing happens when it is not held."""
         await self._release(vbd)
+
+    def device_of(self, record: VBD) -> str:
+        """The name that a guest knows the device by. Raises INVALID_VALUE."""
+        kind = domain_type(self.store.get(record.VM))
+        return vdev(record.userdevice, kind, is_cd=record.type is VbdType.CD)
 
     def check_attachable(self, vbd: Ref[VBD], vdi: Ref[VDI]) -> None:
         """Check that `attach` would be granted now. Raises as it does."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
 from ...datamodel.declare import NULL, Field, Ref
 from ...datamodel.enums import DomainType, VbdMode, VbdType
 from ...datamodel.errors import (
+    ApiError,
     DeviceAlreadyAttached,
     DeviceAlreadyExists,
     DeviceAttachTimeout,
@@ -21,12 +25,14 @@ from ...datamodel.errors import (
 )
 from ...datamodel.vbd import VBD
 from ...datamodel.vdi import VDI
+from ...datamodel.vm import VM
 from ...db.store import Store
 from ...undo import Undo
 from ...xen.client import XenClient
 from ...xen.devices import WITH_DOMAIN, vm_refusal
 from ...xen.errors import (
     XenDeviceExists,
+    XenDomainNotFound,
     XenError,
     XenNotFound,
     XenTimedOut,
@@ -37,6 +43,10 @@ from ..ports import Call, Guests, Operations, checks, implements, overrides
 from .devices import check_device, check_kind, planned_vbd
 from .disks import DiskService
 
+log = structlog.get_logger(__name__)
+
+AT_ONCE = 8
+WITHDRAW_WITHIN_S = 30.0
 NO_DISC = BackendDisk("", "empty", "qdisk")
 
 
@@ -47,6 +57,41 @@ class VBDService:
     disks: DiskService
     guests: Guests
     xen: XenClient
+
+    async def restore(self) -> None:
+        """At the daemon's start, once VMs are reconciled: record which disks each domain has.
+
+        What fails is logged.
+        """
+        limit = asyncio.Semaphore(AT_ONCE)
+
+        async def one(vm: VM) -> None:
+            async with limit:
+                try:
+                    await self._reconcile(vm)
+                except (ApiError, XenError) as error:
+                    log.error("disks of a guest not known", vm=vm.name_label, error=str(error))
+
+        guests = [vm for vm in self.store.all(VM) if vm.power_state in WITH_DOMAIN and vm.VBDs]
+        await asyncio.gather(*(one(vm) for vm in guests))
+
+    async def _reconcile(self, vm: VM) -> None:
+        paths = {
+            disk.disk.get("vdev"): disk.disk.get("pdev_path")
+            for disk in await self.xen.disk_list(vm.domid)
+        }
+        for record in map(self.store.get, vm.VBDs):
+            device = self.disks.device_of(record)
+            if record.empty:
+                continue
+            if record.currently_attached and device not in paths:
+                await self._record_detached(record.ref)
+            elif not record.currently_attached and device in paths:
+                backend = await self.disks.attach(record.ref)
+                if backend.path == paths[device]:
+                    await self.store.set(record.ref, VBD.currently_attached, True)
+                else:
+                    await self.disks.detach(record.ref)
 
     @overrides("VBD.create")
     async def create(self, call: Call, values: Mapping[str, Any]) -> Ref[VBD]:
@@ -73,8 +118,14 @@ class VBDService:
             domid = self.guests.domid(record.VM)
             backend = await self.disks.attach(vbd)
             undo.add(self.disks.detach, vbd)
-            await self._add(vbd, domid, backend)
-            undo.add(self._remove, vbd, domid, force=True)
+            try:
+                await self._add(vbd, domid, backend)
+            except DeviceAlreadyAttached:
+                raise  # the device of that name is somebody else's
+            except BaseException:
+                undo.add(self._withdraw, vbd, domid)  # it may be there although no answer came
+                raise
+            undo.add(self._withdraw, vbd, domid)
             async with self.store.transaction() as tx:
                 vm = tx.get(record.VM)
                 if vm.power_state not in WITH_DOMAIN or vm.domid != domid:
@@ -96,9 +147,13 @@ class VBDService:
 
     async def _unplug(self, vbd: Ref[VBD], *, force: bool) -> None:
         await self._remove(vbd, self.guests.domid(self.store.get(vbd).VM), force=force)
+        await self._record_detached(vbd)
+
+    async def _record_detached(self, vbd: Ref[VBD]) -> None:
         async with self.store.transaction() as tx:
             tx.set(vbd, VBD.currently_attached, False)
             tx.set(vbd, VBD.device, "")
+            tx.set(vbd, VBD.status_detail, "")
         await self.disks.detach(vbd)
 
     async def _add(self, vbd: Ref[VBD], domid: int, backend: BackendDisk) -> None:
@@ -129,6 +184,22 @@ class VBDService:
         except XenError as error:
             if await self._has(domid, device):
                 raise DeviceDetachRejected("VBD", vbd, str(error)) from error
+
+    async def _withdraw(self, vbd: Ref[VBD], domid: int) -> None:
+        """Take back a plug. A disk that cannot be taken back stays the domain's, in its record."""
+        device = self.store.get(vbd).device
+        try:
+            async with asyncio.timeout(WITHDRAW_WITHIN_S):
+                await self.xen.wait_available()
+                await self.xen.disk_remove(domid, device, force=True)
+        except (XenNotFound, XenDomainNotFound):
+            return
+        except (XenError, TimeoutError):
+            detail = "the disk could not be taken back from the guest: unplug it"
+            async with self.store.transaction() as tx:
+                tx.set(vbd, VBD.currently_attached, True)
+                tx.set(vbd, VBD.status_detail, detail)
+            raise
 
     async def _has(self, domid: int, device: str) -> bool:
         return any(disk.disk.get("vdev") == device for disk in await self.xen.disk_list(domid))
