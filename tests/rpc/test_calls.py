@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 import xmlrpc.client
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -77,7 +78,7 @@ def test_the_public_client_library_works(front: Any) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["VM.fly", "fly", "", "VM", "VM.", ".start", "Async.VM.fly", "Async.", "system.multicall"],
+    ["VM.fly", "fly", "VM", "VM.", ".start", "Async.VM.fly", "Async.", "system.multicall"],
 )
 def test_an_unknown_method_is_told_by_its_name(api: Any, name: str) -> None:
     assert error_of(getattr(api.proxy, name)(api.me)) == ["MESSAGE_METHOD_UNKNOWN", name]
@@ -354,3 +355,9 @@ class TestWiring:
 
     def test_the_list_of_what_is_not_built_only_names_messages(self) -> None:
         assert {METHODS[name].kind for name in NOT_YET} <= {Kind.MESSAGE}
+
+    def test_the_list_of_what_is_not_built_only_shrinks(self) -> None:
+        """What is built leaves both lists, and nothing comes back to either."""
+        once = (Path(__file__).parent / "not_yet.txt").read_text().split()
+
+        assert sorted(NOT_YET - set(once)) == []

@@ -354,8 +354,12 @@ def _check_implemented(route: Route) -> None:
 
 async def _settled(runner: asyncio.Future[Any]) -> None:
     """Wait for a handler; whoever cancels the wait cancels the handler and still sees it end."""
+    cancelled: asyncio.CancelledError | None = None
     while not runner.done():
         try:
             await asyncio.wait((runner,))
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
+            cancelled = error
             runner.cancel()
+    if cancelled is not None:
+        raise cancelled
