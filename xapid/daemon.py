@@ -154,6 +154,7 @@ async def serve(config: Config) -> None:
         networks = _make_networks(kind, store, operations, xen, guests)
         stack.push_async_callback(networks.bridges.close)
         await networks.wires.restore()
+        await operations.refresh_all()
 
         memory = MemoryLedger(xen)
         boot_files = BootFiles([Path(d) for d in config.guests.kernel_directories])

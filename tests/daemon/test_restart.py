@@ -68,6 +68,8 @@ def test_guests_outlive_a_killed_xapid(daemon: Daemon, client: Client, vm: str) 
 
     record = again("VM.get_record", vm)
     assert (record["power_state"], record["domid"]) == ("Running", domid)
+    assert {"clean_shutdown", "suspend", "pause"} <= set(record["allowed_operations"])
+    assert "unplug" in again("VBD.get_allowed_operations", record["VBDs"][0])
     assert counter(daemon, domid) > 0
     again("VM.clean_shutdown", vm)
     again("VM.start", vm, False, False)

@@ -78,11 +78,12 @@ class Writer:
     def _annotate(self, client: Client) -> None:
         key, state = self._pick()
         note, value = f"k{self.random.randrange(5)}", str(self.random.random())
-        notes = {**state["notes"], note: value}
-        self.pending = (key, {**state, "notes": notes})
-        client("VM.remove_from_other_config", state["ref"], note)
         without = {k: v for k, v in state["notes"].items() if k != note}
+        self.pending = (key, {**state, "notes": without})
+        client("VM.remove_from_other_config", state["ref"], note)
         state["notes"] = without
+        notes = {**without, note: value}
+        self.pending = (key, {**state, "notes": notes})
         client("VM.add_to_other_config", state["ref"], note, value)
         state["notes"] = notes
         self.acknowledged["map"] += 2
@@ -123,18 +124,25 @@ class Writer:
             record = found.get(key)
             match = [o for o in outcomes if _same(record, o)]
             if not match:
-                faults.append(f"{key}: {outcomes} was acknowledged or under way, found {record}")
+                faults.append(
+                    f"{key}: {outcomes} was acknowledged or under way, found {_short(record)}"
+                )
             elif match[0] is None:
                 del self.known[key]
             else:
                 self.known[key] = {**match[0], "ref": state["ref"]}
         if pending is not None and pending[0] not in self.known and pending[0] in found:
             if not _same(found[pending[0]], pending[1]):
-                faults.append(f"{pending[0]}: half-applied: {found[pending[0]]}")
+                faults.append(f"{pending[0]}: half-applied: {_short(found[pending[0]])}")
             elif pending[1] is not None:
                 self.known[pending[0]] = {**pending[1], "ref": found[pending[0]]["ref"]}
         faults += [f"{key}: destroyed, and there again" for key in self.gone & set(found)]
         return faults
+
+
+def _short(record: dict[str, Any] | None) -> str:
+    shown = ("name_description", "other_config")
+    return str(record and {name: record[name] for name in shown})
 
 
 def _same(record: dict[str, Any] | None, state: dict[str, Any] | None) -> bool:

@@ -95,6 +95,13 @@ class Operations:
         async with self._store.transaction() as tx:
             self._allow(tx, obj)
 
+    async def refresh_all(self) -> None:
+        """Work out those of every object, which no earlier instance has left behind."""
+        async with self._store.transaction() as tx:
+            for cls in self._rules:
+                for obj in self._store.refs(cls):
+                    self._allow(tx, obj)
+
     async def _release(self, obj: Ref[Any], key: str) -> None:
         async with self._store.transaction() as tx:
             cls: Any = self._store.class_of(obj)
