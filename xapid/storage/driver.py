@@ -114,7 +114,10 @@ class Access:
 
 @dataclass(frozen=True)
 class Found:
-    """An SR that `probe` came across; uuid is "" where there could be one but is none."""
+    """An SR that `probe` came across; uuid is "" where there could be one but is none.
+
+    The keys of device_config are the driver's own, whatever else the client gave.
+    """
 
     uuid: str
     device_config: Mapping[str, str]

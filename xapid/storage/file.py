@@ -101,7 +101,7 @@ class FileDriver:
 
     async def probe(self, device_config: Mapping[str, str]) -> Sequence[Found]:
         path = self._path(device_config)
-        return await self._threads.run(self._probe, path, dict(device_config))
+        return await self._threads.run(self._probe, path)
 
     async def create(self, uuid: str, device_config: Mapping[str, str], name: str) -> None:
         path = self._path(device_config)
@@ -121,14 +121,14 @@ class FileDriver:
             raise ConfigMissing("location")
         return check_path("location", location, self._roots)
 
-    def _probe(self, path: PurePosixPath, device_config: dict[str, str]) -> Sequence[Found]:
+    def _probe(self, path: PurePosixPath) -> Sequence[Found]:
         directory = Directory(open_directory("location", path, create=False))
         try:
             marker = read_marker(directory)
             if marker is None:
                 return ()
             size = space(directory.fd).total
-            return (Found(marker.uuid, device_config, marker.name, size),)
+            return (Found(marker.uuid, {"location": str(path)}, marker.name, size),)
         finally:
             directory.close()
 

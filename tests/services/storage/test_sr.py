@@ -85,6 +85,16 @@ async def test_probe_lists_what_could_be_introduced(
     assert "> <" not in found
 
 
+async def test_a_probe_says_nothing_that_the_client_made_up(
+    world: World, sr: Ref[SR], call: Caller
+) -> None:
+    config = {"location": str(world.directory / "local"), "a><b": "c"}
+
+    found = await world.sr.probe(call, world.host, config, "file", {})
+
+    assert "a><b" not in found
+
+
 async def test_a_forgotten_sr_comes_back_with_its_disks(
     world: World, sr: Ref[SR], call: Caller
 ) -> None:

@@ -589,3 +589,15 @@ async def test_at_the_start_records_follow_what_the_domains_have(
     assert world.store.get(there.ref).currently_attached
     assert world.leases.held(vdi)
     assert not world.store.get(other).currently_attached
+
+
+async def test_what_a_guest_wrote_is_counted_once_it_lets_go(
+    world: World, sr: Ref[SR], vdi: Ref[VDI], call: Caller
+) -> None:
+    vbd = await plugged(world, vdi)
+    with world.image(vdi).open("r+b") as image:
+        image.write(b"x" * 65536)
+
+    await world.vbd.unplug(call, vbd.ref)
+
+    assert world.store.get(vdi).physical_utilisation >= 65536

@@ -204,6 +204,8 @@ class DiskService:
             with storage_errors(vdi.SR, vdi.ref):
                 await repository.deactivate(vdi.location)
         await self._record_lock(vdi.ref)
+        if held.lease.writer:
+            await self.repositories.refresh(vdi.ref)
 
     async def _record_lock(self, vdi: Ref[VDI]) -> None:
         """storage_lock says whether somebody may write to the disk."""

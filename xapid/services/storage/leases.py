@@ -7,7 +7,6 @@ the domains hold.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from ...datamodel.declare import Ref
 from ...datamodel.errors import VDIInUse
@@ -55,6 +54,3 @@ class Leases:
     def written(self, vdi: Ref[VDI]) -> bool:
         """Whether somebody may write to the disk."""
         return any(lease.writer for lease in self._by_vdi.get(vdi, {}).values())
-
-    def of(self, vdi: Ref[Any]) -> tuple[Lease, ...]:
-        return tuple(self._by_vdi.get(vdi, {}).values())

@@ -103,6 +103,21 @@ class Repositories:
         except StorageError as error:
             log.warning("sizes not known", sr=self._store.get(sr).name_label, error=str(error))
 
+    async def refresh(self, vdi: Ref[VDI]) -> None:
+        """Record how much space a disk takes after a guest wrote to it; as `measure` otherwise."""
+        record = self._store.find(VDI, vdi)
+        repository = None if record is None else self.find(record.SR)
+        if record is None or repository is None:
+            return
+        try:
+            volume = await repository.look(record.location)
+            async with self._store.transaction() as tx:
+                if tx.find(VDI, vdi) is not None:
+                    record_size(tx, vdi, volume)
+        except StorageError as error:
+            log.warning("disk's size not known", disk=record.name_label, error=str(error))
+        await self.measure(record.SR)
+
     async def describe(self, vdi: Ref[VDI]) -> None:
         """Let storage remember a disk's names; what fails is logged, the next scan repeats it."""
         record = self._store.get(vdi)

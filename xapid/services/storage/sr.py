@@ -11,6 +11,7 @@ from xml.sax.saxutils import escape
 
 from ...datamodel.declare import EMPTY, Field, Ref
 from ...datamodel.errors import (
+    HostNotLive,
     SRHasNoPBDs,
     SRNotEmpty,
     SRNotSharable,
@@ -65,6 +66,8 @@ class SRService:
         physical_size is not used: an SR is as large as what it is made on.
         """
         driver = self.kinds.get(type)
+        if host != self.host:
+            raise HostNotLive()
         if shared and not driver.info.shareable:
             raise SRNotSharable("", host)
         uuid = str(uuids.uuid4())
