@@ -394,6 +394,8 @@ async def test_destroying_leaves_a_directory_that_was_there_before(
         "/srv/a\nb",
         "/srv/\N{SNOWMAN}",
         "/srv/it's",
+        "/srv/a b",
+        "/srv/$(reboot)",
         "/dev/shm/x",
         "/" + "a" * 600,
     ],

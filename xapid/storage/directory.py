@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -26,6 +27,7 @@ TOO_SHALLOW = frozenset(
         *("/tmp", "/var/tmp"),  # noqa: S108 (refused here)
     )
 )
+PLAIN = re.compile(r"/[A-Za-z0-9/._+@-]*")
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -33,14 +35,13 @@ OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 def check_path(key: str, path: str, roots: Sequence[PurePosixPath]) -> PurePosixPath:
     """Check the path of a directory that may hold disks.
 
-    It is absolute and plain (no "..", nothing that needs quoting for a tool: printable ASCII
-    without commas, quotes, backslashes or white space but the space), outside the directories of
+    It is absolute and plain (no "..", and nothing that a tool further down would need quoted: only
+    letters, digits and /._+@-), outside the directories of
     the system itself, not one of those that other things live in directly (/, /srv, /tmp ...), and
     below one of `roots` when there are any. Raises ConfigInvalid.
     """
     pure = PurePosixPath(path)
-    plain = path.isascii() and path.isprintable() and not set(path) & set(",'\"\\:*?")
-    if not plain or not path.startswith("/") or len(path) > 512:
+    if not PLAIN.fullmatch(path) or len(path) > 512:
         raise ConfigInvalid(key, path, "an absolute path of plain characters is needed")
     if str(pure) != path.rstrip("/") or ".." in pure.parts:
         raise ConfigInvalid(key, path, "the path must be written without . or .. or //")

@@ -374,6 +374,28 @@ async def test_discs_change_in_the_drive_of_a_running_hvm_guest(
         await world.vbd.eject(call, drive)
 
 
+async def test_the_drive_of_an_hvm_guest_is_there_from_start_to_end(
+    world: World, vdi: Ref[VDI], call: Caller
+) -> None:
+    vm = await world.new_vm(RUNNING, domain_type=DomainType.HVM)
+    drive = await world.new_drive(vm)
+    await world.store.set(drive, VBD.currently_attached, True)
+
+    for attempt in (world.vbd.unplug(call, drive), world.vbd.unplug_force(call, drive)):
+        with pytest.raises(errors.OperationNotAllowed):
+            await attempt
+    assert world.store.get(drive).allowed_operations == (VbdOperations.INSERT,)
+
+
+async def test_what_no_backend_can_do_is_refused(world: World, vdi: Ref[VDI], call: Caller) -> None:
+    vm = await world.new_vm()
+
+    with pytest.raises(errors.ValueNotSupported):
+        await world.new_vbd(vm, vdi, qos_algorithm_type="ionice")
+    with pytest.raises(errors.ValueNotSupported):
+        world.vbd.check_qos(call, NULL, VBD.qos_algorithm_type, "ionice")
+
+
 async def test_for_a_pv_guest_the_disc_is_the_device(
     world: World, vdi: Ref[VDI], call: Caller
 ) -> None:

@@ -44,10 +44,7 @@ def planned_vbd(view: View, values: Mapping[str, Any]) -> dict[Field[Any], Any]:
     }
     vm = view.get(planned[VBD.VM])
     check_vm(vm)
-    if values.get("qos_algorithm_type"):
-        raise ValueNotSupported(
-            "qos_algorithm_type", values["qos_algorithm_type"], "disks have none on this host"
-        )
+    check_qos(values.get("qos_algorithm_type", ""))
     _check_medium(view, planned, empty=values.get("empty", False))
     planned[VBD.userdevice] = _free_device(view, vm, values, planned[VBD.type])
     return planned
@@ -71,6 +68,12 @@ def _check_medium(view: View, planned: dict[Field[Any], Any], *, empty: bool) ->
     for task, running in vdi.current_operations.items():
         if running not in READERS:
             raise OtherOperationInProgress("VDI", vdi.ref, running, task)
+
+
+def check_qos(algorithm: str) -> None:
+    """No backend of this host can share out a disk yet. Raises VALUE_NOT_SUPPORTED."""
+    if algorithm:
+        raise ValueNotSupported("qos_algorithm_type", algorithm, "this host has none for disks")
 
 
 def check_kind(vdi: VDI) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...datamodel.declare import NULL, Ref
 from ...datamodel.enums import (
+    DomainType,
     StorageOperations,
     VbdMode,
     VbdOperations,
@@ -44,6 +45,7 @@ from ...db.store import Store
 from ...db.transaction import Transaction
 from ...storage.driver import Capability
 from ...xen.devices import WITH_DOMAIN, vm_refusal
+from ...xen.plan import domain_type
 from ..ports import Operations, View
 from .kinds import StorageKinds
 
@@ -167,6 +169,9 @@ def vbd_refusal(view: View, vbd: VBD, operation: enum.StrEnum) -> ApiError | Non
     ):
         expected = "Running" if operation is VbdOp.UNPLUG else "Running/Paused"
         return VMBadPowerState(vm.ref, expected, vm.power_state)
+    if vbd.type is VbdType.CD and domain_type(vm) is DomainType.HVM:
+        # qemu makes the drives when it starts; only their discs can change.
+        return OperationNotAllowed("a CD drive of an HVM guest is there from its start to its end")
     if operation is VbdOp.PLUG:
         if vbd.currently_attached:
             return DeviceAlreadyAttached(vbd.ref)

@@ -40,7 +40,7 @@ from ...xen.errors import (
 )
 from ...xen.plan import BackendDisk, domain_type, plan_disk
 from ..ports import Call, Guests, Operations, checks, implements, overrides
-from .devices import check_device, check_kind, planned_vbd
+from .devices import check_device, check_kind, check_qos, planned_vbd
 from .disks import DiskService
 
 log = structlog.get_logger(__name__)
@@ -300,3 +300,7 @@ class VBDService:
         if value is VbdType.CD and record.mode is VbdMode.RW:
             raise VBDCDsMustBeReadonly()
         check_device(self.store.get(record.VM), record.userdevice, is_cd=value is VbdType.CD)
+
+    @checks(VBD.qos_algorithm_type)
+    def check_qos(self, call: Call, vbd: Ref[VBD], field: Field[str], value: str) -> None:
+        check_qos(value)
