@@ -88,7 +88,7 @@ def real() -> cffi.FFI:
             ("XAPID_LIBXL_VERSION", f'"{libxl_version()}"'),
         ],
         extra_compile_args=CFLAGS,
-        libraries=["xenlight", "xentoollog", "pthread"],
+        libraries=["xenlight", "xenctrl", "xentoollog", "pthread"],
     )
     return ffi
 

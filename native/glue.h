@@ -25,6 +25,7 @@ void xapid_logger_emit(xentoollog_logger *lg, int level, const char *context, co
 int xapid_sigchld_is_ours(void);
 int xapid_domain_create_restore(libxl_ctx *ctx, libxl_domain_config *d_config, uint32_t *domid, int fd);
 int xapid_event_shutdown_reason(const libxl_event *event);
+int xapid_cpu_idle(libxl_ctx *ctx, uint64_t *idle_ns, int room);
 const char *xapid_libxl_version(void);
 
 int xapid_is_mock(void);

@@ -397,6 +397,10 @@ int xapid_domain_create_restore(libxl_ctx *ctx, libxl_domain_config *d_config, u
 /* The libxl_shutdown_reason of a DOMAIN_SHUTDOWN event; LIBXL_SHUTDOWN_REASON_UNKNOWN for other events. */
 int xapid_event_shutdown_reason(const libxl_event *event);
 
+/* Nanoseconds that each of the host's CPUs has been idle, by number, into idle_ns[0..room); returns how many CPUs there
+ * are, at most room, or ERROR_FAIL. A CPU that is offline stands still. libxl has no such function. */
+int xapid_cpu_idle(libxl_ctx *ctx, uint64_t *idle_ns, int room);
+
 /* The version of the library this module was built for, such as "4.17.5"; "mock" for the mock. */
 const char *xapid_libxl_version(void);
 

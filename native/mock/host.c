@@ -108,6 +108,20 @@ int libxl_get_online_cpus(libxl_ctx *ctx)
     return libxl_get_max_cpus(ctx);
 }
 
+/* Every CPU is busy for a quarter of the time, whatever the guests do. */
+int xapid_cpu_idle(libxl_ctx *ctx, uint64_t *idle_ns, int room)
+{
+    struct call call;
+    int cpus, rc;
+
+    BEGIN_CALL(call, ctx, ANY_DOMID);
+    cpus = (int)state()->knobs[KNOB_CPUS];
+    for (int cpu = 0; cpu < cpus && cpu < room; cpu++)
+        idle_ns[cpu] = (uint64_t)now_ns() / 4 * 3;
+    rc = call_end(&call, 0);
+    return rc ? rc : cpus < room ? cpus : room;
+}
+
 libxl_cputopology *libxl_get_cpu_topology(libxl_ctx *ctx, int *nb_cpu_out)
 {
     uint32_t cpus, nodes, for_each;

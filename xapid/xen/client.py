@@ -17,12 +17,14 @@ from .types import (
     Nic,
     NumaNode,
     PhysInfo,
+    Sample,
     SchedParams,
     Vcpu,
     VersionInfo,
     hello_from,
     numa_node_from,
     physinfo_from,
+    sample_from,
     vcpu_from,
 )
 from .worker import WorkerCommand
@@ -127,6 +129,13 @@ class XenClient:
     async def scheduler(self) -> str:
         """Name the scheduler Xen runs."""
         return str((await self._ask("scheduler"))["name"])
+
+    async def sample(self, scheduling: Sequence[int] = ()) -> Sample:
+        """Read all counters of the host and its domains in one pass.
+
+        scheduling: the domids whose share of the CPUs is to be read as well.
+        """
+        return sample_from(await self._ask("sample", scheduling=list(scheduling)))
 
     async def need_memory(self, config: JSON) -> int:
         """Reckon how many KiB a domain of that configuration takes."""

@@ -43,6 +43,7 @@ HOST_OPERATIONS = frozenset(
         "version_info",
         "free_memory",
         "scheduler",
+        "sample",
         "debug_keys",
         "console_read",
         "need_memory",

@@ -148,6 +148,64 @@ class Nic:
     devid: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class VcpuSample:
+    """One vCPU at one moment; `cpu` is where it last ran, None while it is offline."""
+
+    vcpu: int
+    cpu: int | None
+    running: bool
+    blocked: bool
+    time_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class DomainSample:
+    """One domain at one moment, which `at_ns` gives on the monotonic clock."""
+
+    domid: int
+    uuid: str
+    at_ns: int
+    state: tuple[str, ...]
+    memory_kib: int
+    vcpus: tuple[VcpuSample, ...]
+    scheduling: SchedParams | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The counters of the host and of every domain; memory in KiB.
+
+    idle_ns: how long each of the host's CPUs has had nothing to do, by number.
+    """
+
+    at_ns: int
+    total_kib: int
+    free_kib: int
+    idle_ns: tuple[int, ...]
+    domains: tuple[DomainSample, ...]
+
+
+def sample_from(value: JSON) -> Sample:
+    """Read the answer to `sample`."""
+    domains = tuple(_domain_sample(each) for each in value["domains"])
+    return Sample(**(value | {"idle_ns": tuple(value["idle_ns"]), "domains": domains}))
+
+
+def _domain_sample(value: JSON) -> DomainSample:
+    params = value["scheduling"]
+    return DomainSample(
+        **(
+            value
+            | {
+                "state": tuple(value["state"]),
+                "vcpus": tuple(VcpuSample(*each) for each in value["vcpus"]),
+                "scheduling": None if params is None else SchedParams(**params),
+            }
+        )
+    )
+
+
 def physinfo_from(value: JSON) -> PhysInfo:
     """Read the answer to `physinfo`."""
     return PhysInfo(**(value | {"hw_cap": tuple(value["hw_cap"])}))

@@ -15,7 +15,7 @@ from typing import Any
 from xapid.xen.protocol import EXIT_STUCK, MAX_FRAME, READY
 
 # Each of these modules enters its operations into the table.
-from . import devices, host, lifecycle, mock_controls, tuning  # noqa: F401
+from . import devices, host, lifecycle, mock_controls, sampling, tuning  # noqa: F401
 from .context import Context, LogReader
 from .domains import DomainNotes, Watcher
 from .jobs import Job, Kind, Pool
