@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from xapid.storage.blocking import Threads
 from xapid.storage.directory import Directory, open_directory
 from xapid.storage.driver import NewVolume, no_progress
-from xapid.storage.file import FileRepository
+from xapid.storage.images import FileRepository
 
 OLD = "00000000-0000-4000-8000-000000000001"
 NEW = "00000000-0000-4000-8000-000000000002"

@@ -32,7 +32,8 @@ from xapid.storage.driver import (
     VolumeMissing,
     no_progress,
 )
-from xapid.storage.file import FileDriver, FileRepository
+from xapid.storage.file import FileDriver
+from xapid.storage.images import FileRepository
 
 MIB = 1 << 20
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(xapid.__file__).parents[1])}
