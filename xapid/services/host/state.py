@@ -62,6 +62,7 @@ class HostStateService:
 
     async def start(self) -> None:
         """Enable the host if it was disabled until its next boot, and this is a later one."""
+        await self.operations.refresh(self.host)
         disabled_in = await asyncio.to_thread(self._read_promise)
         if disabled_in not in ("", self.boot):
             await self._set_enabled(enabled=True)
