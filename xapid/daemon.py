@@ -150,6 +150,7 @@ async def serve(config: Config) -> None:
         guests = GuestDomains(store)
         storage = await _start_storage(store, operations, xen, guests, host)
         stack.push_async_callback(storage.repositories.close)
+        stack.push_async_callback(storage.kinds.close)
         await storage.disks.restore()
         networks = _make_networks(kind, store, operations, xen, guests)
         stack.push_async_callback(networks.bridges.close)
@@ -184,11 +185,14 @@ async def serve(config: Config) -> None:
             RestartBrake(time.monotonic),
             host,
             utc_now,
+            (storage.drives.reconcile, networks.cards.reconcile),
         )
         stack.push_async_callback(watcher.close)
         stack.callback(xen.on_domains(watcher.observe))
         watcher.observe(await xen.domain_list())
         await watcher.reconcile()
+        await storage.drives.restore()
+        await networks.cards.restore()
 
         dispatcher = Dispatcher(
             store,
@@ -233,6 +237,8 @@ class Storage:
     """The storage services, and what others use of them."""
 
     disks: DiskService
+    drives: VBDService
+    kinds: StorageKinds
     repositories: Repositories
     services: tuple[object, ...]
 
@@ -247,13 +253,14 @@ async def _start_storage(
     repositories = Repositories(store, kinds)
     volumes = Volumes(store, operations, repositories, leases)
     disks = DiskService(store, repositories, volumes, leases, host)
+    drives = VBDService(store, operations, disks, guests, xen)
     services = (
         SRService(store, operations, kinds, repositories, host),
         PBDService(store, operations, kinds, repositories, leases, host),
         VDIService(store, operations, kinds, repositories, volumes, leases),
-        VBDService(store, operations, disks, guests, xen),
+        drives,
     )
-    return Storage(disks, repositories, services)
+    return Storage(disks, drives, kinds, repositories, services)
 
 
 @dataclass(frozen=True)
@@ -262,6 +269,7 @@ class Networks:
 
     bridges: KernelBridges | MemoryBridges
     wires: WireService
+    cards: VIFService
     services: tuple[object, ...]
 
 
@@ -275,11 +283,9 @@ def _make_networks(
     bridges = KernelBridges() if kind == "libxl" else MemoryBridges()
     wires = WireService(store, bridges)
     govern_networks(operations)
-    services = (
-        NetworkService(store, bridges, wires),
-        VIFService(store, operations, wires, guests, xen),
-    )
-    return Networks(bridges, wires, services)
+    cards = VIFService(store, operations, wires, guests, xen)
+    services = (NetworkService(store, bridges, wires), cards)
+    return Networks(bridges, wires, cards, services)
 
 
 async def _start_xen(

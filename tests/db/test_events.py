@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -128,14 +130,26 @@ async def test_what_came_before_a_restart_is_lost(open_store: OpenStore):
     assert store.feed.read(store.feed.current_id, ALL) == []
 
 
-async def test_ids_are_reserved_in_time_for_changes_that_are_not_stored(open_store: OpenStore):
+async def test_ids_are_reserved_in_time_for_changes_that_are_not_stored(
+    open_store: OpenStore, path: Path, tmp_path: Path
+):
     store = await open_store()
     task = await store.transact(lambda tx: tx.create(Task))
     for number in range(EVENT_ID_BLOCK // 2):
         await store.set(task, Task.name_label, str(number))
     while not store.commits:
         await asyncio.to_thread(lambda: None)  # nothing in the API tells of this write
-    assert store.feed.current_id > EVENT_ID_BLOCK // 2
+    last = store.feed.current_id
+    await store.set(task, Task.name_label, "one more commit, so that the reservation is over")
+    await store.transact(lambda tx: tx.create(VM))
+
+    left = tmp_path / "left by a crash"
+    left.mkdir()
+    for name in ("state.db", "state.db-wal"):
+        shutil.copy(path.with_name(name), left)
+    after_crash = await Store.open(left / "state.db", CLASSES)
+    await after_crash.close()
+    assert after_crash.feed.current_id > last + EVENT_ID_BLOCK // 2
 
 
 # The feed by itself

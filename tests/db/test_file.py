@@ -356,6 +356,19 @@ async def test_a_full_disk_loses_nothing_and_recovers(small_disk: Path):
     assert found == ([vm, *kept], "after")
 
 
+async def test_a_disk_that_the_log_has_filled_is_helped_by_emptying_it(small_disk: Path):
+    store = await Store.open(small_disk / "state.db", CLASSES)
+    vm = await store.transact(lambda tx: tx.create(VM))
+    for number in range(60):  # 3 MB through the log of a disk of 1 MB
+        await store.set(vm, VM.recommendations, f"{number:02}" * 25_000)
+    await store.close()
+
+    store = await Store.open(small_disk / "state.db", CLASSES)
+    text = store.get(vm).recommendations
+    await store.close()
+    assert text == "59" * 25_000
+
+
 async def test_a_directory_that_cannot_hold_a_database_is_told(small_disk: Path):
     (small_disk / "ballast").write_bytes(b"x" * ((1 << 20) - 8192))
     with pytest.raises(CannotOpen, match="cannot be opened"):
@@ -450,3 +463,26 @@ async def test_the_log_is_moved_into_the_file_while_writing_goes_on(store: Store
                 tx.set(vm, VM.name_label, str(number) * 2000)
     assert path.stat().st_size > size
     assert path.with_name("state.db-wal").stat().st_size < 64 << 20
+
+
+async def test_a_log_that_a_reader_held_up_is_shortened_without_waiting_for_it(
+    store: Store, path: Path
+):
+    async def write(rounds: int) -> None:
+        for number in range(rounds):
+            async with store.transaction() as tx:
+                for vm in vms:
+                    tx.set(vm, VM.recommendations, str(number % 10) * 1_000_000)
+
+    vms = await store.transact(lambda tx: [tx.create(VM) for _ in range(10)])
+    log = path.with_name("state.db-wal")
+    loop = asyncio.get_running_loop()
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM object").fetchone()
+        start = loop.time()
+        await write(9)
+        assert loop.time() - start < 5
+        assert log.stat().st_size > 80 << 20
+    await write(3)
+    assert log.stat().st_size < 80 << 20

@@ -303,7 +303,7 @@ class Store:
 
 
 def _cannot_open(path: Path, error: sqlite3.Error) -> CannotOpen:
-    if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
         return NotOurDatabase(f"{path} is not a database")
     return CannotOpen(f"{path} cannot be opened: {error}")
 

@@ -168,8 +168,7 @@ class Writer:
             if self._wal_too_long:
                 await self._shorten_wal()
             if durable or ceiling is not None:
-                self._pages += await self._database.run(lambda c: _write(c, durable, ceiling))
-                self.commits += 1
+                await self._write(durable, ceiling)
         except Exception as error:
             if not isinstance(error, sqlite3.Error):
                 log.exception("the database writer met a bug")
@@ -185,9 +184,19 @@ class Writer:
         self._start_checkpoint()
         return True
 
+    async def _write(self, durable: list[Applied], ceiling: int | None) -> None:
+        try:
+            pages = await self._database.run(lambda c: _write(c, durable, ceiling))
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                raise
+            await self._shorten_wal()  # the log itself may be what fills the disk
+            pages = await self._database.run(lambda c: _write(c, durable, ceiling))
+        self._pages += pages
+        self.commits += 1
+
     def _give_up(self, error: Exception) -> None:
         lost, self._in_flight, self._queue = self._in_flight + self._queue, [], []
-        self._wal_too_long = True  # a checkpoint may be what frees the space that is missing
         log.error("the database cannot be written", error=str(error), transactions=len(lost))
         self._failed(lost, error)
 
@@ -261,4 +270,9 @@ def _passive(connection: sqlite3.Connection) -> tuple[int, int, int]:
 
 
 def _truncate(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    """Empty the log, unless a reader still needs it: the writer does not wait for readers."""
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {schema.BUSY_TIMEOUT_MS}")

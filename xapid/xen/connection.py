@@ -19,6 +19,7 @@ log = structlog.get_logger(__name__)
 OnDomains = Callable[[list[Domain]], None]
 
 _LIVED_WELL_S = 10.0
+_RESTART_PATIENCE_S = 15.0
 _FIRST_DELAY_S = 0.2
 _LONGEST_DELAY_S = 30.0
 _NOT_THERE = "xapid-xen is not running"
@@ -89,7 +90,14 @@ class Connection:
         progress: Progress | None = None,
         undo: Callable[[Any], Awaitable[object]] | None = None,
     ) -> Any:
-        """Do one request on the link of the moment, as Link.request does."""
+        """Do one request on the link of the moment, as Link.request does.
+
+        While the worker is being started again a new request waits for it, within reason.
+        """
+        if self._link is None and self._task is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_RESTART_PATIENCE_S):
+                    await self._ready.wait()
         if self._link is None:
             raise XenUnavailable(self._reason)
         return await self._link.request(op, args, progress, undo)

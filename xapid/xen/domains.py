@@ -5,9 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
+from .plan import domain_name
 from .types import Domain
 
 Predicate = Callable[[Domain | None], bool]
+
+
+def half_made(domain: Domain) -> bool:
+    """Whether this is a build of ours that nobody finished: our name or none yet, not our mark.
+
+    Says so of any domain without a name; ask only about one with a VM's uuid.
+    """
+    return not domain.ours and domain.name in (domain_name(domain.uuid), "", None)
 
 
 class DomainTable:

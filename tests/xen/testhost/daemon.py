@@ -24,6 +24,7 @@ KillMode=process
 TimeoutStopSec=30
 StandardOutput=truncate:/run/xapid.out
 StandardError=journal
+Environment=PYTHONFAULTHANDLER=1
 """
 START_TIMEOUT_S = 120
 

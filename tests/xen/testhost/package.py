@@ -99,9 +99,9 @@ def copy_sources(target: Path) -> None:
     )
     for name in listed.stdout.decode().split("\0"):
         source = CHECKOUT / name
-        if name and not name.startswith("tests/") and source.is_file():
+        if name and not name.startswith("tests/") and (source.is_file() or source.is_symlink()):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target / name)
+            shutil.copy2(source, target / name, follow_symlinks=False)
 
 
 def fetched(suite: Suite, name: str, what: list[str], key: bytes = b"") -> Path:

@@ -68,14 +68,15 @@ class VBDService:
         async def one(vm: VM) -> None:
             async with limit:
                 try:
-                    await self._reconcile(vm)
+                    await self.reconcile(vm)
                 except (ApiError, XenError) as error:
                     log.error("disks of a guest not known", vm=vm.name_label, error=str(error))
 
         guests = [vm for vm in self.store.all(VM) if vm.power_state in WITH_DOMAIN and vm.VBDs]
         await asyncio.gather(*(one(vm) for vm in guests))
 
-    async def _reconcile(self, vm: VM) -> None:
+    async def reconcile(self, vm: VM) -> None:
+        """Record which of a VM's devices its domain really has, and hold them. Raises XenError."""
         paths = {
             disk.disk.get("vdev"): disk.disk.get("pdev_path")
             for disk in await self.xen.disk_list(vm.domid)

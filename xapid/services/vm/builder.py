@@ -25,6 +25,7 @@ from ...xen.plan import (
     KIB,
     Boot,
     cpu_mask,
+    domain_type,
     plan_boot,
     plan_disk,
     plan_domain,
@@ -62,7 +63,7 @@ class DomainBuilder:
         Raises what the plan, the disks, the wires, the memory and libxl refuse.
         """
         boot = plan_boot(record) if image is None else plan_restore(record)
-        config = await self._configuration(record, boot, undo)
+        config = await self._configuration(record, boot, undo, booting=image is None)
         call.progress(AFTER_DISKS)
         needed_kib = await self.xen.need_memory(config)
         async with self.memory.reserved(record.uuid, needed_kib, unchecked=force):
@@ -81,23 +82,39 @@ class DomainBuilder:
         call.progress(AFTER_BUILD)
         return domid
 
-    async def _configuration(self, record: VM, boot: Boot, undo: Undo) -> dict[str, Any]:
+    async def _configuration(
+        self, record: VM, boot: Boot, undo: Undo, *, booting: bool
+    ) -> dict[str, Any]:
         sched_params(record.VCPUs_params)  # refuse before anything was attached
         cpu_mask(record.VCPUs_params)
         paths = await self.boot_files.resolve(boot)
         kind = boot.domain_type
-        planned_disks = [await self._attach_disk(ref, kind, undo) for ref in self._drives(record)]
-        planned_nics = [await self._attach_nic(ref, kind, undo) for ref in record.VIFs]
+        drives, wires = self.devices(record, booting=booting)
+        planned_disks = [await self._attach_disk(ref, kind, undo) for ref in drives]
+        planned_nics = [await self._attach_nic(ref, kind, undo) for ref in wires]
         return plan_domain(
             record, boot, paths, planned_disks, planned_nics, vnc_socket=self.vnc_socket(record)
         )
 
-    def _drives(self, record: VM) -> list[Ref[VBD]]:
-        """Bootable disks first: a bootloader looks at the first one."""
-        return sorted(
-            record.VBDs,
-            key=lambda ref: (not self.store.get(ref).bootable, self.store.get(ref).userdevice),
-        )
+    def devices(self, record: VM, *, booting: bool) -> tuple[list[Ref[VBD]], list[Ref[VIF]]]:
+        """What a new domain gets: all devices when it boots, those it had when it is restored.
+
+        Bootable disks come first, because a bootloader looks at the first one. An empty drive is
+        left out of a PV or PVH guest, which has no device model to change its medium.
+        """
+        hvm = domain_type(record) is DomainType.HVM
+        drives = [
+            drive
+            for drive in map(self.store.get, record.VBDs)
+            if (hvm or not drive.empty) and (booting or drive.currently_attached)
+        ]
+        drives.sort(key=lambda drive: (not drive.bootable, drive.userdevice))
+        wires = [
+            wire.ref
+            for wire in map(self.store.get, record.VIFs)
+            if booting or wire.currently_attached
+        ]
+        return [drive.ref for drive in drives], wires
 
     async def _attach_disk(self, ref: Ref[VBD], kind: DomainType, undo: Undo) -> Mapping[str, Any]:
         backend = await self.disks.attach(ref)

@@ -14,10 +14,15 @@ from ...datamodel.host import Host
 from ...datamodel.vm import VM
 from ...db.store import Store
 from ...db.text import clean_text
-from ...xen.plan import KIB, domain_name
+from ...xen.plan import KIB
 from ...xen.types import Domain
 
 log = structlog.get_logger(__name__)
+
+
+def _leftover(domain: Domain) -> bool:
+    """A build in its first moments, or what is left of ours after its VM was destroyed."""
+    return not domain.name or domain.dying
 
 
 @dataclass
@@ -44,7 +49,7 @@ class ForeignDomains:
     async def _reflect(self, domains: tuple[Domain, ...]) -> None:
         shown = {vm.uuid: vm for vm in self.store.all(VM) if vm.is_foreign_domain}
         ours = {vm.uuid for vm in self.store.all(VM)} - set(shown)
-        there = {d.uuid: d for d in domains if d.uuid not in ours and not self._half_made(d)}
+        there = {d.uuid: d for d in domains if d.uuid not in ours and not _leftover(d)}
         async with self.store.transaction() as tx:
             for uuid in set(shown) - set(there):
                 tx.destroy(shown[uuid].ref)
@@ -55,10 +60,6 @@ class ForeignDomains:
                     log.info("a domain that is not ours", domid=domain.domid, name=domain.name)
                 else:
                     tx.update(shown[uuid].ref, values)
-
-    @staticmethod
-    def _half_made(domain: Domain) -> bool:
-        return domain.name == domain_name(domain.uuid) and not domain.ours
 
     def _values(self, domain: Domain) -> dict[str, object]:
         memory = domain.max_memkb * KIB

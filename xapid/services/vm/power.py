@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -13,6 +13,7 @@ import structlog
 from ...datamodel.declare import NULL, Ref
 from ...datamodel.enums import VdiType, VmPowerState
 from ...datamodel.errors import (
+    DomainExists,
     OperationNotAllowed,
     VMFailedShutdownAcknowledgment,
     VMFailedSuspendAcknowledgment,
@@ -26,7 +27,7 @@ from ...db.store import Store
 from ...db.transaction import Transaction
 from ...undo import Undo
 from ...xen.client import XenClient
-from ...xen.domains import DomainTable
+from ...xen.domains import DomainTable, half_made
 from ...xen.errors import XenDomainNotFound, XenError, XenNoPVDrivers, XenTimedOut
 from ...xen.types import Domain
 from ..ports import Call, Disks
@@ -67,22 +68,38 @@ class Power:
     async def start(self, call: Call, record: VM, *, paused: bool, force: bool) -> None:
         """Halted to Running or Paused."""
         async with self.lock(record.ref):
+            await self._check_no_domain(record)
             await self._boot(call, record, paused=paused, force=force)
+
+    async def _check_no_domain(self, record: VM) -> None:
+        """Make way for a new domain: what an unfinished build left goes, anything else stays.
+
+        Raises DOMAIN_EXISTS.
+        """
+        self.domains.update(await self.xen.domain_list())
+        domain = self.domains.get(record.uuid)
+        if domain is None:
+            return
+        if not half_made(domain):
+            raise DomainExists(record.ref, domain.domid)
+        log.info("removing a half-made domain", vm=record.name_label, domid=domain.domid)
+        await self.xen.domain_destroy(domain.domid, record.uuid)
 
     async def _boot(self, call: Call, record: VM, *, paused: bool, force: bool) -> None:
         async with Undo() as undo:
             domid = await self.builder.build(call, record, undo, force=force)
             undo.add(self._write, lambda tx: state.record_halted(tx, record.ref))
-            await self._enter(record, domid, paused=paused)
+            drives, wires = self.builder.devices(record, booting=True)
+            await self._enter(record, domid, [*drives, *wires], paused=paused)
             undo.commit()
 
-    async def _enter(self, record: VM, domid: int, *, paused: bool) -> None:
+    async def _enter(
+        self, record: VM, domid: int, devices: Collection[Ref[Any]], *, paused: bool
+    ) -> None:
         """Commit the new state, then let the domain run: a crash between leaves it paused."""
-        await self._write(
-            lambda tx: state.record_started(
-                tx, record.ref, self.host, domid, self.now(), paused=paused
-            )
-        )
+        async with self.store.transaction() as tx:
+            state.record_started(tx, record.ref, self.host, domid, self.now(), paused=paused)
+            state.record_devices(tx, record, devices)
         if not paused:
             await self.xen.domain_unpause(domid)
         self.consoles.publish(record.ref, domid)
@@ -204,11 +221,13 @@ class Power:
         if image == NULL:
             raise VMHasNoSuspendVDI(record.ref)
         async with self.lock(record.ref), Undo() as undo:
+            await self._check_no_domain(record)
             path = await self.disks.open(image)
             undo.add(self.disks.close, image)
             domid = await self.builder.build(call, record, undo, force=force, image=path)
             undo.add(self._write, lambda tx: state.record_suspended(tx, record.ref, image))
-            await self._enter(record, domid, paused=paused)
+            drives, wires = self.builder.devices(record, booting=False)
+            await self._enter(record, domid, [*drives, *wires], paused=paused)
             undo.commit()
             await self.disks.close(image)
             await self.discard_image(call, image)

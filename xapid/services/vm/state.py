@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -39,21 +40,20 @@ def record_started(
     )
     if tx.find(VMMetrics, record.metrics) is not None:
         tx.set(record.metrics, VMMetrics.start_time, now)
-    record_devices(tx, record, attached=True)
 
 
-def record_devices(tx: Transaction, record: VM, *, attached: bool) -> None:
+def record_devices(tx: Transaction, record: VM, attached: Collection[Ref[Any]]) -> None:
     """Say of every device of a VM whether the domain has it."""
     for vbd in record.VBDs:
-        tx.set(vbd, VBD.currently_attached, attached)
+        tx.set(vbd, VBD.currently_attached, vbd in attached)
     for vif in record.VIFs:
-        tx.set(vif, VIF.currently_attached, attached)
+        tx.set(vif, VIF.currently_attached, vif in attached)
 
 
 def record_halted(tx: Transaction, vm: Ref[VM]) -> None:
     """The VM has no domain and no saved state."""
     _record_no_domain(tx, vm, VmPowerState.HALTED, NULL)
-    record_devices(tx, tx.get(vm), attached=False)
+    record_devices(tx, tx.get(vm), ())
 
 
 def record_suspended(tx: Transaction, vm: Ref[VM], image: Ref[VDI]) -> None:

@@ -9,7 +9,7 @@ domain that is not ours.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,9 +22,8 @@ from ...datamodel.errors import ApiError
 from ...datamodel.host import Host
 from ...datamodel.vm import VM
 from ...db.store import Store
-from ...xen.domains import DomainTable
+from ...xen.domains import DomainTable, half_made
 from ...xen.errors import XenError
-from ...xen.plan import domain_name
 from ...xen.types import Domain
 from ..operations import Operations
 from ..ports import Call, Calls
@@ -45,7 +44,10 @@ RESTARTS = {
 
 @dataclass
 class Watcher:
-    """Settles VMs one after another each time Xen's list of domains has changed."""
+    """Settles VMs whenever Xen's list of domains has changed.
+
+    device_owners: what to ask which devices a domain has that was not started by us just now.
+    """
 
     store: Store
     operations: Operations
@@ -56,6 +58,7 @@ class Watcher:
     brake: RestartBrake
     host: Ref[Host]
     now: Callable[[], datetime]
+    device_owners: Sequence[Callable[[VM], Awaitable[None]]]
     _settling: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _again: set[str] = field(default_factory=set)
     _ready: bool = False
@@ -148,7 +151,7 @@ class Watcher:
             await self._gone(record)
         elif domain.dying:
             return  # the list without it comes soon
-        elif not domain.ours and domain.name == domain_name(record.uuid):
+        elif half_made(domain):
             await self._half_made(record, domain)
         elif domain.shutdown and domain.shutdown_reason == "suspend":
             await self._saved(record, domain, first)
@@ -181,16 +184,26 @@ class Watcher:
 
     async def _half_made(self, record: VM, domain: Domain) -> None:
         """A build of ours that a dead instance did not finish; its VM was never started."""
-        log.info("removing a half-made domain", vm=record.name_label, domid=domain.domid)
-        await self.power.xen.domain_destroy(domain.domid, record.uuid)
+        async with self._claimed(record, "half-made", VmOperations.POWER_STATE_RESET) as (_, held):
+            if await self._still(record, domain):
+                log.info("removing a half-made domain", vm=held.name_label, domid=domain.domid)
+                await self.power.xen.domain_destroy(domain.domid, record.uuid)
         if record.power_state not in (VmPowerState.HALTED, VmPowerState.SUSPENDED):
             await self._gone(record)
+
+    async def _still(self, record: VM, domain: Domain) -> bool:
+        """Whether Xen has that very domain now; to be asked under a claim."""
+        self.domains.update(await self.power.xen.domain_list())
+        now = self.domains.get(record.uuid)
+        return now is not None and (now.domid, now.ours) == (domain.domid, domain.ours)
 
     async def _saved(self, record: VM, domain: Domain, first: bool) -> None:
         """Stopped in a save: after the commit it only has to go, before it the guest goes on."""
         if record.power_state is VmPowerState.SUSPENDED:
-            await self.power.xen.domain_destroy(domain.domid, record.uuid)
-            await self.power.builder.release(record)
+            async with self._claimed(record, "saved", VmOperations.POWER_STATE_RESET) as (_, held):
+                if held.power_state is VmPowerState.SUSPENDED and await self._still(record, domain):
+                    await self.power.xen.domain_destroy(domain.domid, record.uuid)
+                    await self.power.builder.release(record)
         elif first and domain.ours:
             log.info("letting a guest go on after an interrupted suspend", vm=record.name_label)
             await self.power.recover_saved(record, domain)
@@ -251,6 +264,8 @@ class Watcher:
         if new_domain:
             log.info("took over a running guest", vm=record.name_label, domid=domain.domid)
             self.power.consoles.publish(record.ref, domain.domid)
+            for reconcile in self.device_owners:
+                await reconcile(self.store.get(record.ref))
         if image != NULL and new_domain:
             async with self.calls.background("Delete an outdated suspend image") as call:
                 await self.power.discard_image(call, image)
