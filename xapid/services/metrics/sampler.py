@@ -1,0 +1,268 @@
+"""Reads all counters at intervals and writes what they say into the metrics, in memory only."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any, Protocol
+
+import structlog
+
+from ...datamodel.declare import NULL, Class, Ref
+from ...datamodel.host_cpu import HostCpu
+from ...datamodel.host_metrics import HostMetrics
+from ...datamodel.vbd import VBD
+from ...datamodel.vbd_metrics import VBDMetrics
+from ...datamodel.vif import VIF
+from ...datamodel.vif_metrics import VIFMetrics
+from ...datamodel.vm import VM
+from ...datamodel.vm_metrics import VMMetrics
+from ...db.failures import StorageFailure
+from ...db.store import Store
+from ...db.transaction import Transaction
+from ...xen.device_counters import Device, DeviceCounters, disk_number, read_counters
+from ...xen.errors import XenError
+from ...xen.types import DomainSample, Sample
+from .rates import KIB, NO_DOMAIN, cpu_utilisation, device_rates, vm_values
+
+log = structlog.get_logger(__name__)
+
+SCHEDULING_EVERY = 12
+"""Samples between two looks at a domain's share of the CPUs, which seldom changes."""
+
+BATCH = 200
+"""Changes in one transaction: how long nobody else is heard."""
+
+Values = dict[str, Any]
+Metered = VM | VBD | VIF
+
+
+class SampledXen(Protocol):
+    """What is needed of XenClient."""
+
+    async def sample(self, scheduling: Sequence[int] = ()) -> Sample: ...
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """Everything read in one pass."""
+
+    sample: Sample
+    devices: DeviceCounters
+
+    def by_uuid(self) -> dict[str, DomainSample]:
+        """A dying domain keeps its uuid until it is gone, beside the one that takes its place."""
+        ordered = sorted(self.sample.domains, key=lambda d: "dying" not in d.state)
+        return {domain.uuid: domain for domain in ordered}
+
+
+@dataclass(frozen=True)
+class _Change:
+    """New values for metrics that are there, or for new ones of class `cls` that `owner` gets."""
+
+    metrics: Ref[Any]
+    values: Values
+    owner: Ref[Any] = NULL
+    cls: type[Class] | None = None
+
+
+class MetricsSampler:
+    """One pass each interval; a value that has not changed is not written, so it makes no event."""
+
+    def __init__(
+        self,
+        store: Store,
+        xen: SampledXen,
+        *,
+        interval_s: float = 5.0,
+        counters: Callable[[], DeviceCounters] = read_counters,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """counters: reads the kernel's counters, in a thread. pause: waits some seconds."""
+        self._store = store
+        self._xen = xen
+        self._interval_s = interval_s
+        self._counters = counters
+        self._now = now
+        self._pause = pause
+        self._before: _Reading | None = None
+        self._passes = 0
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to sample."""
+        self._task = asyncio.create_task(self._run(), name="metrics")
+
+    async def close(self) -> None:
+        """Stop sampling."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            try:
+                await self.sample()
+            except StorageFailure as error:
+                log.warning("metrics not kept", reason=str(error))
+            except Exception:
+                log.exception("bug while sampling")
+            await self._pause(max(self._interval_s / 2, self._interval_s - (loop.time() - began)))
+
+    async def sample(self) -> None:
+        """One pass. Where Xen does not answer, the host is shown as not live."""
+        try:
+            reading = await self._read()
+        except XenError as error:
+            log.warning("nothing could be measured", reason=str(error))
+            await self._apply(self._host_changes({"live": False}))
+            return
+        before, self._before = self._before, reading
+        self._passes += 1
+        await self._apply(self._all_changes(before, reading))
+        await self._forget_orphans()
+
+    async def _read(self) -> _Reading:
+        loop = asyncio.get_running_loop()
+        devices = loop.run_in_executor(None, self._counters)
+        try:
+            sample = await self._xen.sample(self._due_for_scheduling())
+        finally:
+            counters = await devices
+        return _Reading(sample, counters)
+
+    def _due_for_scheduling(self) -> list[int]:
+        """The domains whose turn it is, and those whose start the last sample did not see."""
+        domids = [vm.domid for vm in self._store.all(VM) if vm.domid >= 0]
+        known = {d.domid for d in self._before.sample.domains} if self._before else set()
+        turn = self._passes % SCHEDULING_EVERY
+        return [d for d in domids if d not in known or d % SCHEDULING_EVERY == turn]
+
+    # What has changed
+
+    def _all_changes(self, before: _Reading | None, after: _Reading) -> Iterable[_Change]:
+        domains = after.by_uuid()
+        earlier = {(d.domid, d.uuid): d for d in before.sample.domains} if before else {}
+        host = {
+            "memory_total": after.sample.total_kib * KIB,
+            "memory_free": after.sample.free_kib * KIB,
+            "live": True,
+        }
+        yield from self._host_changes(host)
+        if before is not None:
+            yield from self._cpu_changes(cpu_utilisation(before.sample, after.sample))
+        yield from self._vm_changes(domains, earlier)
+        yield from self._device_changes(domains, before.devices if before else None, after.devices)
+
+    def _host_changes(self, values: Values) -> Iterable[_Change]:
+        for metrics in self._store.all(HostMetrics):
+            yield from self._unless_equal(metrics, values)
+
+    def _cpu_changes(self, utilisation: list[float]) -> Iterable[_Change]:
+        for cpu in self._store.all(HostCpu):
+            if 0 <= cpu.number < len(utilisation):
+                busy = utilisation[cpu.number]
+                if cpu.utilisation != busy:
+                    yield _Change(cpu.ref, {"utilisation": busy})
+
+    def _vm_changes(
+        self,
+        domains: dict[str, DomainSample],
+        earlier: dict[tuple[int, str], DomainSample],
+    ) -> Iterable[_Change]:
+        control = next((d for d in domains.values() if d.domid == 0), None)
+        for vm in self._store.all(VM):
+            domain = control if vm.is_control_domain else domains.get(vm.uuid)
+            if domain is None:
+                values = NO_DOMAIN
+            else:
+                values = vm_values(earlier.get((domain.domid, domain.uuid)), domain)
+            yield from self._metrics_of(vm, VMMetrics, values, domain is not None)
+
+    def _device_changes(
+        self,
+        domains: dict[str, DomainSample],
+        before: DeviceCounters | None,
+        after: DeviceCounters,
+    ) -> Iterable[_Change]:
+        elapsed_ns = after.at_ns - before.at_ns if before else 0
+        domids = {vm.ref: d.domid for vm in self._store.all(VM) if (d := domains.get(vm.uuid))}
+        for vbd in self._store.all(VBD):
+            disk = _device(domids.get(vbd.VM), disk_number(vbd.device), vbd.currently_attached)
+            seen = before.disks.get(disk) if before and disk else None
+            rates = device_rates(seen, after.disks.get(disk) if disk else None, elapsed_ns)
+            yield from self._metrics_of(vbd, VBDMetrics, rates, disk is not None)
+        for vif in self._store.all(VIF):
+            number = int(vif.device) if vif.device.isdecimal() else None
+            nic = _device(domids.get(vif.VM), number, vif.currently_attached)
+            seen = before.nics.get(nic) if before and nic else None
+            rates = device_rates(seen, after.nics.get(nic) if nic else None, elapsed_ns)
+            yield from self._metrics_of(vif, VIFMetrics, rates, nic is not None)
+
+    def _metrics_of(
+        self,
+        owner: Metered,
+        cls: type[Class],
+        values: Values,
+        measured: bool,
+    ) -> Iterable[_Change]:
+        """Its metrics, made when there is something to measure."""
+        metrics = self._store.find(cls, owner.metrics)
+        if metrics is not None:
+            yield from self._unless_equal(metrics, values)
+        elif measured:
+            yield _Change(NULL, self._dated(values), owner.ref, cls)
+
+    def _unless_equal(self, record: Class, values: Values) -> Iterable[_Change]:
+        row = record.row
+        if any(row[name] != value for name, value in values.items()):
+            yield _Change(record.ref, self._dated(values))
+
+    def _dated(self, values: Values) -> Values:
+        return values | {"last_updated": self._now()}
+
+    # Writing
+
+    async def _apply(self, changes: Iterable[_Change]) -> None:
+        """Write in batches; what vanished meanwhile is passed over."""
+        pending = list(changes)
+        for start in range(0, len(pending), BATCH):
+            async with self._store.transaction() as tx:
+                for change in islice(pending, start, start + BATCH):
+                    _write(tx, change)
+            await asyncio.sleep(0)
+
+    async def _forget_orphans(self) -> None:
+        """Metrics whose VM or device is gone; foreign domains leave theirs behind as well."""
+        store = self._store
+        orphans = [
+            ref
+            for cls in (VMMetrics, VBDMetrics, VIFMetrics)
+            for ref in store.refs(cls)
+            if not store.referrers(ref)
+        ]
+        if orphans:
+            async with store.transaction() as tx:
+                for ref in orphans:
+                    tx.destroy(ref)
+
+
+def _device(domid: int | None, number: int | None, attached: bool) -> Device | None:
+    return (domid, number) if attached and domid is not None and number is not None else None
+
+
+def _write(tx: Transaction, change: _Change) -> None:
+    if change.cls is None:
+        if tx.exists(change.metrics):
+            tx.update(change.metrics, change.values)
+    elif tx.exists(change.owner):
+        metrics = tx.create(change.cls, change.values, volatile=True)
+        tx.update(change.owner, {"metrics": metrics})
