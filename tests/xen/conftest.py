@@ -25,6 +25,7 @@ from testhost.workbench import Workbench
 
 TABLE = Table()
 MACHINE = pytest.StashKey[Machine]()
+SETUP_FAILED = pytest.StashKey[bool]()
 
 
 @pytest.fixture(scope="session")
@@ -60,17 +61,22 @@ def daemon(xenhost: Machine) -> Daemon:
 @pytest.fixture(scope="session")
 def workbench(xenhost: Machine, daemon: Daemon) -> Iterator[Workbench]:
     """A storage repository and a network, made through the API."""
-    api = PackageApi(xenhost.https_port, daemon.root_password())
-    yield Workbench(xenhost, daemon, api)
-    api.close()
+    bench = Workbench(xenhost, daemon, PackageApi(xenhost.https_port, daemon.root_password()))
+    try:
+        bench.prepare()
+        yield bench
+    finally:
+        bench.api.close()
 
 
 @pytest.fixture
 def api(xenhost: Machine, daemon: Daemon) -> Iterator[Api]:
     """A session of Python's own client, as fresh as the test."""
     client = PlainApi(xenhost.https_port, daemon.root_password())
-    yield client
-    client.close()
+    try:
+        yield client
+    finally:
+        client.close()
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +90,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """After a failure, gather what explains it before the next test changes it."""
     report = yield
     machine = item.config.stash.get(MACHINE, None)
-    if report.failed and machine is not None:
+    # What a fixture for many tests cannot do is explained once.
+    known = report.when == "setup" and item.config.stash.get(SETUP_FAILED, False)
+    if report.failed and machine is not None and not known:
+        item.config.stash[SETUP_FAILED] = report.when == "setup"
         name = re.sub(r"[^\w.-]+", "_", item.name) + f"-{report.when}"
         place = Path(os.environ.get("XAPID_XENHOST_LOGS", "build/test-xen")) / name
         collect(machine, place)

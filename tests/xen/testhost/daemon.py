@@ -28,6 +28,10 @@ Environment=PYTHONFAULTHANDLER=1
 """
 START_TIMEOUT_S = 120
 
+FORGET = f"""
+xl list | grep -o '^xapid-[^ ]*' | while read -r name; do xl destroy "$name"; done
+rm -rf {STATE} /srv/xapid
+"""
 FIND = {
     "xapid": f"victim=$(systemctl show -P MainPID {UNIT})",
     "xapid-xen": f"victim=$(pgrep -P $(systemctl show -P MainPID {UNIT}) -f 'xapid[.-]xen')",
@@ -87,5 +91,5 @@ class Daemon:
         return self.machine.run(f"cat {STATE}/root-password").strip()
 
     def forget_everything(self) -> None:
-        """Stop xapid and delete its state, for a first start."""
-        self.machine.run(f"systemctl stop {UNIT} 2>/dev/null; rm -rf {STATE}", timeout_s=60)
+        """Stop xapid and delete its state, its guests and its disks, for a first start."""
+        self.machine.run(f"systemctl stop {UNIT} 2>/dev/null; {FORGET}", timeout_s=120)

@@ -57,7 +57,13 @@ class Workbench:
         self.machine = machine
         self.daemon = daemon
         self.api = api
-        self.host = next(ref for ref in api.call("host.get_all"))
+        self.host = self.sr = self.network = self.blob_sum = ""
+        self._addresses = 1
+
+    def prepare(self) -> None:
+        """Make the storage repository and the network, and serve a file for the guests to fetch."""
+        machine, api = self.machine, self.api
+        (self.host,) = api.call("host.get_all")
         machine.run(
             f"mkdir -p {SR_DIRECTORY} {SERVER}; "
             f"dd if=/dev/urandom of={SERVER}/blob bs=1M count=2 status=none"
@@ -82,7 +88,6 @@ class Workbench:
         self.network = api.call(
             "network.create", {"name_label": "guests", "name_description": "", "other_config": {}}
         )
-        self._addresses = 1
 
     def vdi(self, name: str, size: int = DISK_SIZE, sr: str = "") -> str:
         """A new disk."""
