@@ -31,3 +31,7 @@ class NotOurDatabase(CannotOpen):
 
 class DatabaseDamaged(CannotOpen):
     """A stored row cannot be read."""
+
+
+class BackupFailed(Exception):
+    """No copy of the database was made; the message says why. The database itself is untouched."""

@@ -17,6 +17,7 @@ import structlog
 from ..datamodel.declare import NULL, Class, Field, Ref
 from ..datamodel.errors import ApiError, HandleInvalid
 from . import schema
+from .backup import write_copy
 from .events import EventFeed
 from .failures import CannotOpen, NotOurDatabase, StorageFailure, StoreClosed
 from .layout import Layout, layouts_of
@@ -42,8 +43,10 @@ class Store:
         layouts: dict[type[Class], Layout],
         lock: int,
         clock: Callable[[], datetime],
+        path: Path,
     ) -> None:
         self._lock = lock
+        self._path = path
         self._clock = clock
         self._credentials: dict[str, str] = {}
         self._transaction: Transaction | None = None
@@ -76,7 +79,7 @@ class Store:
             databases.append(await Database.connect(path))
             stored = await databases[0].run(lambda c: _prepared(c, path))
             databases.append(await Database.connect(path))
-            store = cls(layouts, lock, clock)
+            store = cls(layouts, lock, clock, path)
             store._load(stored, classes)
             store._start(stored.event_id + 1, *databases)
         except BaseException as error:
@@ -124,6 +127,17 @@ class Store:
             await self._writer.close()
         finally:
             os.close(self._lock)
+
+    async def backup(self, target: Path) -> int:
+        """Copy all that is changed so far to a new file; returns its size in bytes.
+
+        The copy is checked, readable by its owner only, and there only if it is whole.
+        Raises BackupFailed, StorageFailure.
+        """
+        waiting = self._writer.last_durable()
+        if waiting is not None:
+            await self.settled(waiting)
+        return await asyncio.to_thread(write_copy, self._path, target)
 
     # Reading
 
