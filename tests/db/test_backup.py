@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 import stat
 from contextlib import closing
@@ -16,6 +15,10 @@ from xapid.db.store import Store
 
 from .conftest import failing_writes
 from .model import CLASSES, SR
+
+
+def copies(directory: Path) -> list[str]:
+    return [path.name for path in directory.iterdir() if "copy" in path.name]
 
 
 async def test_a_backup_can_be_opened_and_holds_everything(store: Store, tmp_path: Path) -> None:
@@ -53,7 +56,7 @@ async def test_a_database_that_is_damaged_gives_no_backup(
     with pytest.raises(BackupFailed, match="no such table"):
         await store.backup(tmp_path / "copy.db")
 
-    assert not [name for name in os.listdir(tmp_path) if "copy" in name]
+    assert copies(tmp_path) == []
 
 
 async def test_a_backup_takes_the_place_of_an_older_one(store: Store, tmp_path: Path) -> None:
