@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 import structlog
@@ -42,6 +43,13 @@ class Dispatcher(Protocol):
         """End waiting calls, let others run for at most `grace_s`, then cancel them."""
 
 
+class Upload(Protocol):
+    """Who takes what clients send to one path with PUT."""
+
+    def handle(self, request: BaseRequest, peer: str) -> Awaitable[web.Response]:
+        """Answer one request; never raises for what a client did."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """What clients may take from the daemon before they have logged in.
@@ -73,7 +81,7 @@ class HttpServer:
     """Answers XML-RPC over HTTPS and over a Unix socket.
 
     https: host and port (0: a free one); None: no TCP at all. tls: its server context.
-    socket: path of the Unix socket; None: none.
+    socket: path of the Unix socket; None: none. uploads: who takes PUT, by path.
     """
 
     def __init__(
@@ -84,6 +92,7 @@ class HttpServer:
         socket: Path | None,
         tls: ssl.SSLContext | None,
         limits: Limits | None = None,
+        uploads: Mapping[str, Upload] = MappingProxyType({}),
     ) -> None:
         if https is not None and tls is None:
             raise ValueError("HTTPS needs a certificate")
@@ -92,6 +101,7 @@ class HttpServer:
         self._path = socket
         self._tls = tls
         self._limits = limits or Limits()
+        self._uploads = uploads
         self._listeners: list[Listener] = []
         self._parsers = ThreadPoolExecutor(1, thread_name_prefix="xmlrpc")
         self.https_address: tuple[str, int] | None = None
@@ -112,7 +122,7 @@ class HttpServer:
                 sock.close()
             raise
         for sock, cap, tls in bound:
-            site = _Site(self._dispatcher, limits, self._parsers, local=tls is None)
+            site = _Site(self._dispatcher, limits, self._parsers, self._uploads, local=tls is None)
             listener = Listener(sock, site.handle, cap=cap, deadlines=limits.deadlines, tls=tls)
             self._listeners.append(listener)
             listener.start()
@@ -132,16 +142,26 @@ class _Site:
     """The requests of one listening socket."""
 
     def __init__(
-        self, dispatcher: Dispatcher, limits: Limits, parsers: ThreadPoolExecutor, *, local: bool
+        self,
+        dispatcher: Dispatcher,
+        limits: Limits,
+        parsers: ThreadPoolExecutor,
+        uploads: Mapping[str, Upload],
+        *,
+        local: bool,
     ) -> None:
         self._dispatcher = dispatcher
         self._limits = limits
         self._parsers = parsers
+        self._uploads = uploads
         self._local = local
         self._large = asyncio.Semaphore(limits.large_bodies)
 
     async def handle(self, request: BaseRequest) -> web.StreamResponse:
         """Answer one HTTP request."""
+        peer = LOCAL if self._local else request.remote or "unknown"
+        if request.method == "PUT" and (upload := self._uploads.get(request.path)) is not None:
+            return await self._send_short(request, await upload.handle(request, peer))
         if request.method != "POST":
             return await self._send_short(request, _not_a_call(request))
         if request.path not in _CALL_PATHS:
@@ -155,7 +175,6 @@ class _Site:
             return await self._send_short(request, refusal)
         except (web.RequestPayloadError, ConnectionError):
             return await self._send_short(request, plain(400, "the body did not arrive whole"))
-        peer = LOCAL if self._local else request.remote or "unknown"
         answer = await self._dispatcher.answer(call, peer)
         if answer.length > BLOCK:
             return await self._send_long(request, answer)

@@ -171,6 +171,26 @@ class Tasks:
         run.runner = call.runner = asyncio.create_task(self._run(ref, run, work), name=label)
         return ref
 
+    async def take_over(self, call: ApiCall, task: Ref[Task], work: Work) -> None:
+        """Run `work` under a task that a client made for it, which ends with the work.
+
+        Raises OperationNotAllowed unless the task is a client's own and still pending.
+        """
+        record = self._store.get(task)
+        if task in self._runs or record.status is not TaskStatusType.PENDING:
+            raise OperationNotAllowed("the task is not a pending one that a client made")
+        if self._stopping or len(self._runs) >= MAX_RUNNING:
+            raise TooManyPendingTasks
+        run = self._runs[task] = _Run(call, volatile=False)
+        call.adopt(task)
+        try:
+            async with self._store.transaction() as tx:
+                tx.set(task, Task.allowed_operations, _RUNNING)
+        except BaseException:
+            del self._runs[task]
+            raise
+        run.runner = call.runner = asyncio.create_task(self._run(task, run, work), name=call.method)
+
     async def _run(self, ref: Ref[Task], run: _Run, work: Work) -> None:
         ended: Mapping[Field[Any], Any]
         try:
