@@ -1,0 +1,1 @@
+"""What guests tell about themselves through xenstore."""
