@@ -358,7 +358,10 @@ async def test_a_full_disk_loses_nothing_and_recovers(small_disk: Path):
 
 async def test_a_disk_that_the_log_has_filled_is_helped_by_emptying_it(small_disk: Path):
     store = await Store.open(small_disk / "state.db", CLASSES)
-    vm = await store.transact(lambda tx: tx.create(VM))
+    vm = await store.transact(lambda tx: tx.create(VM, {VM.recommendations: "x" * 50_000}))
+    await store.set(vm, VM.recommendations, "y" * 50_000)
+    await store.close()
+    store = await Store.open(small_disk / "state.db", CLASSES)
     for number in range(60):  # 3 MB through the log of a disk of 1 MB
         await store.set(vm, VM.recommendations, f"{number:02}" * 25_000)
     await store.close()

@@ -201,6 +201,8 @@ class Writer:
         self._failed(lost, error)
 
     async def _shorten_wal(self) -> None:
+        if self._checkpointing is not None:
+            await self._checkpointing
         self._wal_too_long = False
         try:
             await self._database.run(_truncate)
@@ -209,7 +211,7 @@ class Writer:
             log.warning("the database's log cannot be emptied", error=str(error))
 
     def _start_checkpoint(self) -> None:
-        if self._pages < CHECKPOINT_PAGES or self._checkpointing is not None:
+        if self._pages < CHECKPOINT_PAGES or self._checkpointing or self._wal_too_long:
             return
         self._pages = 0
         self._checkpointing = asyncio.create_task(self._checkpoint(), name="database checkpoint")
