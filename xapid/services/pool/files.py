@@ -141,14 +141,17 @@ async def _write(
         file.write(chunk)
         digest.update(chunk)
 
+    async def payload() -> AsyncIterator[bytes]:
+        yield beginning[head.length :]
+        async for chunk in chunks:
+            yield chunk
+
     file.write(beginning[: head.length])
-    rest = beginning[head.length :]
-    while rest:
-        written += len(rest)
+    async for chunk in payload():
+        written += len(chunk)
         if written > head.manifest.size:
             raise NotAPatch("it is longer than its manifest says")
-        await asyncio.to_thread(put, rest)
-        rest = await anext(chunks, b"")
+        await asyncio.to_thread(put, chunk)
     if (written, digest.hexdigest()) != (head.manifest.size, head.manifest.sha256):
         raise NotAPatch("its payload is not the one that was signed")
     await asyncio.to_thread(file.flush)
