@@ -56,6 +56,7 @@ from .services.vm.bootfiles import BootFiles
 from .services.vm.brake import RestartBrake
 from .services.vm.builder import DomainBuilder
 from .services.vm.consoles import Consoles
+from .services.vm.crashdumps import CrashDumps
 from .services.vm.foreign import ForeignDomains
 from .services.vm.guests import GuestDomains
 from .services.vm.lifecycle import LifecycleService
@@ -163,6 +164,8 @@ async def serve(config: Config) -> None:
         consoles = Consoles(store, xen, vnc)
         stack.push_async_callback(consoles.close)
         domains = DomainTable()
+        image_places = SuspendSR(store)
+        crash_dumps = CrashDumps(store, operations, xen, storage.disks, image_places)
         power = Power(
             store,
             xen,
@@ -170,7 +173,7 @@ async def serve(config: Config) -> None:
             builder,
             storage.disks,
             consoles,
-            SuspendSR(store),
+            image_places,
             host,
             utc_now,
             config.guests.clean_shutdown_s,
@@ -183,6 +186,7 @@ async def serve(config: Config) -> None:
             domains,
             ForeignDomains(store, host),
             RestartBrake(time.monotonic),
+            crash_dumps,
             host,
             utc_now,
             (storage.drives.reconcile, networks.cards.reconcile),
@@ -208,6 +212,7 @@ async def serve(config: Config) -> None:
                 VMRecordService(store, operations, storage.disks),
                 LifecycleService(store, operations, power, xen, host, watcher.settle),
                 LiveService(store, operations, xen),
+                crash_dumps,
                 ProvisionService(store, operations, storage.disks),
                 QuestionService(store, operations, xen, memory, host),
             ],

@@ -316,14 +316,28 @@ async def test_a_trigger_and_a_key_reach_the_guest(client: XenClient, domid: int
         await client.send_sysrq(domid, "hh")
 
 
-async def test_a_core_is_dumped_to_a_new_file(
+async def test_a_core_is_dumped_to_a_new_file_or_to_a_disk_that_keeps_its_size(
     client: XenClient, domid: int, tmp_path: Path
 ) -> None:
-    await client.core_dump(domid, tmp_path / "core")
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(1 << 20))
 
-    assert (tmp_path / "core").exists()
+    await client.core_dump(domid, tmp_path / "core")
+    await client.core_dump(domid, disk)
+
+    assert (tmp_path / "core").stat().st_size > 0
+    assert disk.stat().st_size == 1 << 20
+    assert disk.read_bytes()[:5] == b"xapid"
+
+
+async def test_a_core_is_not_dumped_through_a_link(
+    client: XenClient, domid: int, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+
     with pytest.raises(XenInvalid):
-        await client.core_dump(domid, tmp_path / "core")
+        await client.core_dump(domid, tmp_path / "link")
+    assert not (tmp_path / "elsewhere").exists()
 
 
 async def test_the_console_is_found(client: XenClient, domid: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .declare import RW, Class, MapOf, RefTo, ROins, ROrun, String, message
+from .errors import OperationNotAllowed, OtherOperationInProgress, SRNotAttached, VDIInUse
 
 
 class Crashdump(Class, wire="crashdump"):
@@ -13,6 +14,9 @@ class Crashdump(Class, wire="crashdump"):
     VDI = ROins(RefTo("VDI"), "The image that holds the memory.", inverse="crash_dumps")
     other_config = RW(MapOf(String, String), "Keys and values for the clients' own use.")
 
-    @message(min_role="pool-operator")
+    @message(
+        min_role="pool-operator",
+        raises=(OperationNotAllowed, OtherOperationInProgress, SRNotAttached, VDIInUse),
+    )
     def destroy(self) -> None:
         """Remove a crash dump together with its image."""

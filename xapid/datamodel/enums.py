@@ -267,7 +267,7 @@ class OnCrashBehaviour(Enumeration):
     PRESERVE = "preserve", "Keep the crashed domain for inspection."
     RENAME_RESTART = (
         "rename_restart",
-        "Keep the crashed domain under another name, and start the VM anew.",
+        "Keep what the crashed domain had in memory, as a core dump, and start the VM anew.",
     )
 
 

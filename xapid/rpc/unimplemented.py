@@ -22,7 +22,6 @@ NOT_YET: Final[frozenset[str]] = frozenset(
         "VM.set_shadow_multiplier_live",
         "VTPM.create",
         "VTPM.destroy",
-        "crashdump.destroy",
         "host.assert_can_evacuate",
         "host.bugreport_upload",
         "host.destroy",

@@ -243,7 +243,7 @@ class XenClient:
         await self._ask("rename", domid=domid, name=name)
 
     async def core_dump(self, domid: int, path: Path) -> None:
-        """Write the domain's memory to a new file."""
+        """Write the domain's memory to a new file, or to a disk that is there."""
         await self._ask("core_dump", domid=domid, path=str(path))
 
     async def send_trigger(self, domid: int, trigger: str, vcpu: int = 0) -> None:

@@ -145,10 +145,21 @@ def rename(run: Run, domid: int, name: str) -> None:
 
 @operation(Kind.SLOW)
 def core_dump(run: Run, domid: int, path: str) -> None:
-    """Write the domain's memory to a new file."""
-    if not Path(path).is_absolute() or "\0" in path or Path(path).exists():
-        raise run.refusal("path must be absolute and name nothing that exists")
-    run.start("libxl_domain_core_dump", domid, path.encode())
+    """Write the domain's memory to a new file, or to a file or block device that is there.
+
+    A file that was there is left at least as long as it was: it is a disk of that size.
+    """
+    target = Path(path)
+    if not target.is_absolute() or "\0" in path or target.is_symlink():
+        raise run.refusal("path must be absolute and no link")
+    if target.exists() and not (target.is_file() or target.is_block_device()):
+        raise run.refusal("path must be a file or a block device")
+    before = target.stat().st_size if target.is_file() else 0
+    try:
+        run.start("libxl_domain_core_dump", domid, path.encode())
+    finally:
+        if before and before > target.stat().st_size:
+            os.truncate(target, before)
 
 
 @operation(Kind.QUICK)

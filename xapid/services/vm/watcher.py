@@ -29,6 +29,7 @@ from ..operations import Operations
 from ..ports import Call, Calls
 from . import state
 from .brake import RestartBrake
+from .crashdumps import CrashDumps
 from .foreign import ForeignDomains
 from .power import Power
 from .rules import BESIDE_OTHERS
@@ -40,6 +41,13 @@ RESTARTS = {
     OnCrashBehaviour.COREDUMP_AND_RESTART,
     OnCrashBehaviour.RENAME_RESTART,
 }
+DUMPS = {
+    OnCrashBehaviour.COREDUMP_AND_DESTROY,
+    OnCrashBehaviour.COREDUMP_AND_RESTART,
+    # A domain kept beside its successor would share its disks; a dump keeps what it had in mind.
+    OnCrashBehaviour.RENAME_RESTART,
+}
+CRASHES = ("crash", "watchdog")
 
 
 @dataclass
@@ -56,11 +64,13 @@ class Watcher:
     domains: DomainTable
     foreign: ForeignDomains
     brake: RestartBrake
+    crash_dumps: CrashDumps
     host: Ref[Host]
     now: Callable[[], datetime]
     device_owners: Sequence[Callable[[VM], Awaitable[None]]]
     _settling: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _again: set[str] = field(default_factory=set)
+    _preserved: dict[str, int] = field(default_factory=dict)
     _ready: bool = False
 
     def observe(self, domains: Sequence[Domain]) -> None:
@@ -214,18 +224,31 @@ class Watcher:
         if domain.domid != record.domid:
             await self._adopt(record, domain)  # its end is dealt with at the next look
             return
-        if reason == "crash" and record.actions_after_crash is OnCrashBehaviour.PRESERVE:
+        if reason in CRASHES and record.actions_after_crash is OnCrashBehaviour.PRESERVE:
+            self._preserve(record)
             return
         log.info("guest has ended", vm=record.name_label, reason=reason, domid=domain.domid)
         if self._restarts(record, reason):
-            await self._restart(record, reason)
+            await self._restart(record, domain)
             return
-        async with self._claimed(record, reason, VmOperations.HARD_SHUTDOWN) as (_, held):
+        async with self._claimed(record, reason, VmOperations.HARD_SHUTDOWN) as (call, held):
+            await self._dump(call, held, domain)
             await self.power.halt(held)
         self.brake.forget(record.ref)
 
+    def _preserve(self, record: VM) -> None:
+        if self._preserved.get(record.ref) != record.domid:
+            self._preserved[record.ref] = record.domid
+            log.warning("guest has crashed and stays as it is", vm=record.name_label)
+
+    async def _dump(self, call: Call, record: VM, domain: Domain) -> None:
+        """Keep the memory of a crashed guest if its actions_after_crash say so."""
+        crashed = domain.shutdown_reason in CRASHES and record.domid == domain.domid
+        if crashed and record.actions_after_crash in DUMPS:
+            await self.crash_dumps.keep(call, record)
+
     def _restarts(self, record: VM, reason: str) -> bool:
-        if reason in ("crash", "watchdog"):
+        if reason in CRASHES:
             if self.brake.gives_up(record.ref):
                 log.error("guest crashes in a loop and is left halted", vm=record.name_label)
                 return False
@@ -234,7 +257,7 @@ class Watcher:
             return record.actions_after_reboot is OnNormalExit.RESTART
         return record.actions_after_shutdown is OnNormalExit.RESTART
 
-    async def _restart(self, record: VM, reason: str) -> None:
+    async def _restart(self, record: VM, domain: Domain) -> None:
         """Restart a guest that ended; one in a loop after a pause, in which nobody holds it."""
         delay_s = self.brake.delay_s(record.ref)
         if delay_s:
@@ -245,7 +268,9 @@ class Watcher:
             ):
                 return
         self.brake.count(record.ref)
+        reason = domain.shutdown_reason
         async with self._claimed(record, reason, VmOperations.HARD_REBOOT) as (call, held):
+            await self._dump(call, held, domain)
             await self.power.reboot(call, held)
 
     async def _adopt(self, record: VM, domain: Domain) -> None:
