@@ -13,6 +13,7 @@ log = structlog.get_logger(__name__)
 
 TICK_S: Final = 0.02
 REPORTED_S: Final = 0.1
+REPORT_EVERY_S: Final = 60.0
 _SCHEDSTAT: Final = Path("/proc/thread-self/schedstat")
 _NS: Final = 1e-9
 
@@ -26,6 +27,8 @@ class StallWatch:
 
     def __init__(self) -> None:
         self.worst_s = 0.0
+        self._unreported_s = 0.0
+        self._next_report = 0.0
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -41,8 +44,17 @@ class StallWatch:
             await asyncio.sleep(TICK_S)
             stall_s = time.monotonic() - began - TICK_S - (_waited_for_cpu_s() - waited)
             self.worst_s = max(self.worst_s, stall_s)
-            if stall_s > REPORTED_S:
-                log.warning("the event loop was blocked", stall_ms=round(stall_s * 1000))
+            self._report(stall_s)
+
+    def _report(self, stall_s: float) -> None:
+        """Warn of long stalls, of the worst one at most once a minute."""
+        if stall_s > REPORTED_S:
+            self._unreported_s = max(self._unreported_s, stall_s)
+        now = time.monotonic()
+        if self._unreported_s and now >= self._next_report:
+            log.warning("the event loop was blocked", stall_ms=round(self._unreported_s * 1000))
+            self._unreported_s = 0.0
+            self._next_report = now + REPORT_EVERY_S
 
 
 def _waited_for_cpu_s() -> float:

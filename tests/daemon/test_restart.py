@@ -169,6 +169,26 @@ def test_a_domain_destroyed_behind_our_back_halts_its_vm(
     client("VM.start", vm, False, False)
 
 
+def test_a_reboot_during_a_plug_is_dealt_with_after_it(
+    daemon: Daemon, client: Client, vm: str
+) -> None:
+    client("VM.start", vm, False, False)
+    first = client("VM.get_domid", vm)
+    second = disk(client, client("SR.get_by_name_label", "disks")[0])
+    vbd = drive(client, vm, second, "1")
+    hang = "b'libxl_device_disk_add', 2, 0, 1, 0xffffffff, ffi.NULL"
+    daemon.xen(f"assert lib.xapid_mock_fail({hang}) == 0")
+    task = client("Async.VBD.plug", vbd)
+    eventually(lambda: client("VBD.get_current_operations", vbd))
+
+    daemon.order(first, "reboot")
+    daemon.xen("lib.xapid_mock_release()")
+    client.wait_for_task(task)
+
+    eventually(lambda: client("VM.get_domid", vm) not in (first, "-1"))
+    eventually(lambda: client("VM.get_power_state", vm) == "Running")
+
+
 def test_pauses_behind_our_back_are_seen(daemon: Daemon, client: Client, vm: str) -> None:
     client("VM.start", vm, False, False)
 

@@ -116,6 +116,9 @@ class Connection(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """Answer what could not be read as HTTP, or what failed without an answer, in one line."""
+        if isinstance(exc, ConnectionError):
+            log.info("a client went away before its answer", reason=str(exc))
+            return plain(status, "nobody reads this")
         if status >= 500:
             log.error("a request ended without an answer", exc_info=exc)
             return plain(status, "the request failed; see the daemon's log")

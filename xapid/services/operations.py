@@ -37,6 +37,7 @@ class Operations:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._rules: dict[type[Class], Rules] = {}
+        self._on_release: list[Callable[[Ref[Any]], None]] = []
 
     def govern(
         self,
@@ -47,6 +48,10 @@ class Operations:
     ) -> None:
         self._rules[cls] = Rules(tuple(operations), refusal, neighbours)
         self._store.on_change(cls, self._changed)
+
+    def on_release(self, listener: Callable[[Ref[Any]], None]) -> None:
+        """Call `listener` with each object whose claim has ended."""
+        self._on_release.append(listener)
 
     @asynccontextmanager
     async def claim(
@@ -110,6 +115,8 @@ class Operations:
                 return
             left = {k: v for k, v in record.row["current_operations"].items() if k != key}
             tx.set(obj, cls.current_operations, left)
+        for listener in self._on_release:
+            listener(obj)
 
     def _changed(self, tx: Transaction, obj: Ref[Any]) -> None:
         self._allow(tx, obj)

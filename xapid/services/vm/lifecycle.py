@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
-from ...datamodel.declare import NULL, Message, Ref
+from ...datamodel.declare import NULL, Ref
 from ...datamodel.enums import DomainType, VmOperations, VmPowerState
 from ...datamodel.errors import (
     CannotResetControlDomain,
@@ -31,32 +28,17 @@ TRIGGERS = frozenset({"nmi", "reset", "init", "power", "sleep", "s3resume"})
 
 @dataclass
 class LifecycleService:
-    """Claims the VM for each arrow, lets `Power` take it, and then has its state looked at again.
-
-    settle: called after each claim is released, because news of the domain that came meanwhile was
-    left to the claim's holder.
-    """
+    """Claims the VM for each arrow and lets `Power` take it."""
 
     store: Store
     operations: Operations
     power: Power
     xen: XenClient
     host: Ref[Host]
-    settle: Callable[[Ref[VM]], None]
-
-    @asynccontextmanager
-    async def _held(
-        self, call: Call, vm: Ref[VM], message: Message[VM, ..., Any]
-    ) -> AsyncIterator[VM]:
-        try:
-            async with self.operations.claim(call, vm, message) as record:
-                yield record
-        finally:
-            self.settle(vm)
 
     @implements(VM.start)
     async def start(self, call: Call, vm: Ref[VM], start_paused: bool, force: bool) -> None:
-        async with self._held(call, vm, VM.start) as record:
+        async with self.operations.claim(call, vm, VM.start) as record:
             self._check_host(self.host)
             await self.power.start(call, record, paused=start_paused, force=force)
 
@@ -64,7 +46,7 @@ class LifecycleService:
     async def start_on(
         self, call: Call, vm: Ref[VM], host: Ref[Host], start_paused: bool, force: bool
     ) -> None:
-        async with self._held(call, vm, VM.start_on) as record:
+        async with self.operations.claim(call, vm, VM.start_on) as record:
             self._check_host(host)
             await self.power.start(call, record, paused=start_paused, force=force)
 
@@ -76,17 +58,17 @@ class LifecycleService:
 
     @implements(VM.pause)
     async def pause(self, call: Call, vm: Ref[VM]) -> None:
-        async with self._held(call, vm, VM.pause) as record:
+        async with self.operations.claim(call, vm, VM.pause) as record:
             await self.power.pause(record)
 
     @implements(VM.unpause)
     async def unpause(self, call: Call, vm: Ref[VM]) -> None:
-        async with self._held(call, vm, VM.unpause) as record:
+        async with self.operations.claim(call, vm, VM.unpause) as record:
             await self.power.unpause(record)
 
     @implements(VM.clean_shutdown)
     async def clean_shutdown(self, call: Call, vm: Ref[VM]) -> None:
-        async with self._held(call, vm, VM.clean_shutdown) as record:
+        async with self.operations.claim(call, vm, VM.clean_shutdown) as record:
             await self.power.ask_to_shut_down(record)
             if not await self.power.halt(record):
                 self._check_ended(vm)
@@ -101,7 +83,7 @@ class LifecycleService:
 
     @implements(VM.hard_shutdown)
     async def hard_shutdown(self, call: Call, vm: Ref[VM]) -> None:
-        async with self._held(call, vm, VM.hard_shutdown) as record:
+        async with self.operations.claim(call, vm, VM.hard_shutdown) as record:
             image = record.suspend_VDI
             await self.power.halt(record)
             if image != NULL:
@@ -109,31 +91,31 @@ class LifecycleService:
 
     @implements(VM.clean_reboot)
     async def clean_reboot(self, call: Call, vm: Ref[VM]) -> None:
-        async with self._held(call, vm, VM.clean_reboot) as record:
+        async with self.operations.claim(call, vm, VM.clean_reboot) as record:
             await self.power.ask_to_reboot(record)
             await self.operations.promote(call, vm, VmOperations.HARD_REBOOT)
             await self.power.reboot(call, record)
 
     @implements(VM.hard_reboot)
     async def hard_reboot(self, call: Call, vm: Ref[VM]) -> None:
-        async with self._held(call, vm, VM.hard_reboot) as record:
+        async with self.operations.claim(call, vm, VM.hard_reboot) as record:
             await self.power.reboot(call, record)
 
     @implements(VM.suspend)
     async def suspend(self, call: Call, vm: Ref[VM]) -> None:
-        async with self._held(call, vm, VM.suspend) as record:
+        async with self.operations.claim(call, vm, VM.suspend) as record:
             await self.power.suspend(call, record)
 
     @implements(VM.resume)
     async def resume(self, call: Call, vm: Ref[VM], start_paused: bool, force: bool) -> None:
-        async with self._held(call, vm, VM.resume) as record:
+        async with self.operations.claim(call, vm, VM.resume) as record:
             await self.power.resume(call, record, paused=start_paused, force=force)
 
     @implements(VM.resume_on)
     async def resume_on(
         self, call: Call, vm: Ref[VM], host: Ref[Host], start_paused: bool, force: bool
     ) -> None:
-        async with self._held(call, vm, VM.resume_on) as record:
+        async with self.operations.claim(call, vm, VM.resume_on) as record:
             self._check_host(host)
             await self.power.resume(call, record, paused=start_paused, force=force)
 
@@ -141,7 +123,7 @@ class LifecycleService:
     async def power_state_reset(self, call: Call, vm: Ref[VM]) -> None:
         if self.store.get(vm).is_control_domain:
             raise CannotResetControlDomain(vm)
-        async with self._held(call, vm, VM.power_state_reset) as record:
+        async with self.operations.claim(call, vm, VM.power_state_reset) as record:
             image = record.suspend_VDI
             await self.power.halt(record)
             if image != NULL:
@@ -151,14 +133,14 @@ class LifecycleService:
     async def send_sysrq(self, call: Call, vm: Ref[VM], key: str) -> None:
         if not (len(key) == 1 and key.isascii() and key.isalnum()):
             raise InvalidValue("key", key)
-        async with self._held(call, vm, VM.send_sysrq) as record:
+        async with self.operations.claim(call, vm, VM.send_sysrq) as record:
             await self.xen.send_sysrq(record.domid, key)
 
     @implements(VM.send_trigger)
     async def send_trigger(self, call: Call, vm: Ref[VM], trigger: str) -> None:
         if trigger not in TRIGGERS:
             raise InvalidValue("trigger", trigger)
-        async with self._held(call, vm, VM.send_trigger) as record:
+        async with self.operations.claim(call, vm, VM.send_trigger) as record:
             if domain_type(record) is not DomainType.HVM:
                 raise VMHVMRequired(vm)
             await self.xen.send_trigger(record.domid, trigger, 0)
