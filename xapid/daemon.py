@@ -210,7 +210,7 @@ async def serve(config: Config) -> None:
                 *storage.services,
                 *networks.services,
                 VMRecordService(store, operations, storage.disks),
-                LifecycleService(store, operations, power, xen, host, watcher.settle),
+                LifecycleService(store, operations, power, xen, host),
                 LiveService(store, operations, xen),
                 crash_dumps,
                 ProvisionService(store, operations, storage.disks),

@@ -21,6 +21,13 @@ import pytest
 
 PATIENCE_S = 20.0
 MIB = 1 << 20
+BUGS = (
+    "an error that the method does not declare",
+    "a call failed",
+    "bug while looking at a VM",
+    "Task exception was never retrieved",
+)
+"""What the log of a daemon never says unless it has a mistake in it."""
 
 
 class Failure(Exception):  # noqa: N818
@@ -143,6 +150,7 @@ class Daemon:
         process, self.process = self.process, None
         if process is None:
             return 0
+        self.check_log()
         process.send_signal(number)
         code = process.wait(PATIENCE_S)
         while self.clients:
@@ -151,6 +159,11 @@ class Daemon:
             if stream is not None:
                 stream.close()
         return code
+
+    def check_log(self) -> None:
+        """Fail when the daemon met what is a bug wherever it appears."""
+        bugs = [line for line in self.errors if any(bug in line for bug in BUGS)]
+        assert not bugs, "".join(bugs)
 
     def worker_pid(self) -> int:
         """The process id of the running xapid-xen."""

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import structlog
 
@@ -20,6 +21,8 @@ from ...datamodel.declare import NULL, Ref
 from ...datamodel.enums import OnCrashBehaviour, OnNormalExit, VmOperations, VmPowerState
 from ...datamodel.errors import ApiError
 from ...datamodel.host import Host
+from ...datamodel.vbd import VBD
+from ...datamodel.vif import VIF
 from ...datamodel.vm import VM
 from ...db.store import Store
 from ...xen.domains import DomainTable, half_made
@@ -47,6 +50,7 @@ DUMPS = {
     # A domain kept beside its successor would share its disks; a dump keeps what it had in mind.
     OnCrashBehaviour.RENAME_RESTART,
 }
+RETRY_S = 5.0
 CRASHES = ("crash", "watchdog")
 
 
@@ -71,6 +75,7 @@ class Watcher:
     _settling: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _again: set[str] = field(default_factory=set)
     _preserved: dict[str, int] = field(default_factory=dict)
+    _looking: list[asyncio.Task[None]] = field(default_factory=list)
     _ready: bool = False
 
     def observe(self, domains: Sequence[Domain]) -> None:
@@ -92,14 +97,32 @@ class Watcher:
         self.foreign.update(self.domains.all())
         while self._settling:
             await asyncio.gather(*self._settling.values())
+        self.operations.on_release(self.released)
+        self._looking.append(asyncio.create_task(self._keep_looking(), name="keep looking"))
 
     async def close(self) -> None:
         """Stop settling; what is half done is done again at the next start."""
         self._ready = False
-        settling = list(self._settling.values())
+        settling = [*self._settling.values(), *self._looking]
         for task in settling:
             task.cancel()
         await asyncio.gather(*settling, return_exceptions=True)
+
+    def released(self, obj: Ref[Any]) -> None:
+        """Look again at a VM when an operation on it or one of its devices has ended.
+
+        News of its domain that came meanwhile was left alone.
+        """
+        record = next((r for c in (VM, VBD, VIF) if (r := self.store.find(c, obj))), None)
+        if record is not None:
+            self.settle(Ref(obj) if isinstance(record, VM) else record.row["VM"])
+
+    async def _keep_looking(self) -> None:
+        """Look again every few seconds at each VM that something kept from being settled."""
+        while True:
+            await asyncio.sleep(RETRY_S)
+            for vm in self._concerned():
+                self.settle(vm)
 
     def settle(self, vm: Ref[VM], *, first: bool = False) -> None:
         """Look at one VM soon; another look is had if something changes during this one."""
@@ -139,6 +162,8 @@ class Watcher:
         try:
             record = self.store.find(VM, vm)
             if record is None or record.is_control_domain or record.is_foreign_domain:
+                return
+            if self._agree(record, self.domains.get(record.uuid)):
                 return
             # The list may be older than the record: decide on a fresh one.
             self.domains.update(await self.power.xen.domain_list())
