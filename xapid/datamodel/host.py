@@ -25,11 +25,19 @@ from .declare import (
 )
 from .enums import HostAllowedOperations
 from .errors import (
+    CannotContactHost,
     CannotEvacuateHost,
+    HostCannotDestroySelf,
     HostHasResidentVMs,
     HostNameInvalid,
     HostNotDisabled,
+    HostNotLive,
+    InvalidValue,
     LicenseProcessingError,
+    OperationNotAllowed,
+    OtherOperationInProgress,
+    TaskCancelled,
+    ValueNotSupported,
 )
 
 if TYPE_CHECKING:
@@ -105,14 +113,19 @@ class Host(
     metrics = ROrun(RefTo("host_metrics"), "What is measured of the host.")
     license_params = ROrun(MapOf(String, String), "What the licence of the host says.")
 
-    @message(min_role="client-cert", this="host")
+    @message(min_role="client-cert", this="host", raises=(HostNotLive,))
     def disable(self, auto_enable: bool = True) -> None:
         """Let the host start no more VMs; those that run go on.
 
         auto_enable: let the host enable itself when it boots next.
         """
 
-    @message(min_role="client-cert", this="host", operation=HostAllowedOperations.ENABLE)
+    @message(
+        min_role="client-cert",
+        this="host",
+        operation=HostAllowedOperations.ENABLE,
+        raises=(HostNotLive, OtherOperationInProgress),
+    )
     def enable(self) -> None:
         """Let the host start VMs again."""
 
@@ -120,7 +133,13 @@ class Host(
         min_role="pool-operator",
         this="host",
         operation=HostAllowedOperations.SHUTDOWN,
-        raises=(HostNotDisabled, HostHasResidentVMs),
+        raises=(
+            HostNotDisabled,
+            HostHasResidentVMs,
+            HostNotLive,
+            OtherOperationInProgress,
+            OperationNotAllowed,
+        ),
     )
     def shutdown(self) -> None:
         """Switch the host off. It must be disabled and run no VMs."""
@@ -129,31 +148,50 @@ class Host(
         min_role="pool-operator",
         this="host",
         operation=HostAllowedOperations.REBOOT,
-        raises=(HostNotDisabled, HostHasResidentVMs),
+        raises=(
+            HostNotDisabled,
+            HostHasResidentVMs,
+            HostNotLive,
+            OtherOperationInProgress,
+            OperationNotAllowed,
+        ),
     )
     def reboot(self) -> None:
         """Reboot the host. It must be disabled and run no VMs."""
 
-    @message(min_role="pool-operator", this="host")
+    @message(min_role="pool-operator", this="host", raises=(HostNotLive,))
     def dmesg(self) -> str:
         """Get the messages of Xen."""
 
-    @message(min_role="pool-operator", this="host")
+    @message(min_role="pool-operator", this="host", raises=(HostNotLive,))
     def dmesg_clear(self) -> str:
         """Get the messages of Xen, and clear them."""
 
-    @message(min_role="read-only", this="host")
+    @message(min_role="read-only", this="host", raises=(HostNotLive, OperationNotAllowed))
     def get_log(self) -> str:
         """Get the log of the host."""
 
-    @message(min_role="pool-admin", this="host")
+    @message(
+        min_role="pool-admin", this="host", raises=(HostNotLive, InvalidValue, OperationNotAllowed)
+    )
     def send_debug_keys(self, keys: str) -> None:
         """Send debug keys to Xen; what they bring is among its messages.
 
         keys: the keys, one letter each.
         """
 
-    @message(min_role="pool-operator", this="host")
+    @message(
+        min_role="pool-operator",
+        this="host",
+        raises=(
+            HostNotLive,
+            InvalidValue,
+            ValueNotSupported,
+            CannotContactHost,
+            OperationNotAllowed,
+            TaskCancelled,
+        ),
+    )
     def bugreport_upload(self, url: str, options: Mapping[str, str]) -> None:
         """Gather a report on the state of the host, and upload it.
 
@@ -173,11 +211,11 @@ class Host(
         contents: the licence file, encoded in base64.
         """
 
-    @message(min_role="pool-operator")
+    @message(min_role="pool-operator", raises=(HostCannotDestroySelf, OperationNotAllowed))
     def destroy(self) -> None:
         """Remove the record of a host that is lost for good."""
 
-    @message(min_role="pool-operator", this="host", raises=(CannotEvacuateHost,))
+    @message(min_role="pool-operator", this="host", raises=(CannotEvacuateHost, HostNotLive))
     def assert_can_evacuate(self) -> None:
         """Fail unless all VMs can leave the host; the error says which cannot."""
 
@@ -185,7 +223,7 @@ class Host(
         min_role="client-cert",
         this="host",
         operation=HostAllowedOperations.EVACUATE,
-        raises=(CannotEvacuateHost,),
+        raises=(CannotEvacuateHost, HostNotLive, InvalidValue, OtherOperationInProgress),
     )
     def evacuate(self, network: Ref[Network] = NULL, evacuate_batch_size: int = 0) -> None:
         """Move all running VMs to other hosts.
@@ -194,7 +232,11 @@ class Host(
         evacuate_batch_size: how many to move at once; 0 lets the server decide.
         """
 
-    @message(min_role="pool-operator", this="host")
+    @message(
+        min_role="pool-operator",
+        this="host",
+        raises=(HostNotLive, InvalidValue, ValueNotSupported, OperationNotAllowed),
+    )
     def syslog_reconfigure(self) -> None:
         """Make the logging that `logging` asks for take effect."""
 
@@ -223,11 +265,15 @@ class Host(
     def get_system_status_capabilities(self) -> str:
         """Get, as XML, what a report on the state of the host can contain."""
 
-    @message(min_role="pool-operator", this="host")
+    @message(min_role="pool-operator", this="host", raises=(HostNotLive,))
     def restart_agent(self) -> None:
         """Restart this daemon. VMs go on."""
 
-    @message(min_role="pool-operator", this="host", raises=(HostNameInvalid,))
+    @message(
+        min_role="pool-operator",
+        this="host",
+        raises=(HostNameInvalid, HostNotLive, OperationNotAllowed),
+    )
     def set_hostname_live(self, hostname: str) -> None:
         """Change the host name at once.
 

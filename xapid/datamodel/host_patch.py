@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 from .declare import RW, Bool, Class, DateTime, Int, MapOf, RefTo, ROins, ROrun, String, message
+from .errors import PatchApplyFailed, PatchIsApplied
+from .pool_patch import UNFIT
 
 
 class HostPatch(
@@ -27,10 +29,10 @@ class HostPatch(
     )
     other_config = RW(MapOf(String, String), "Keys and values for the clients' own use.")
 
-    @message(min_role="pool-operator")
+    @message(min_role="pool-operator", raises=(PatchIsApplied,))
     def destroy(self) -> None:
         """Remove the patch from the disk of the host."""
 
-    @message(min_role="pool-operator")
+    @message(min_role="pool-operator", raises=(*UNFIT, PatchApplyFailed))
     def apply(self) -> str:
         """Apply the patch, and get the output of its script."""

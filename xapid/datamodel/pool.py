@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 from .declare import RW, Class, EnumOf, MapOf, Ref, RefTo, ROrun, SetOf, String, static_message
 from .enums import PoolAllowedOperations
-from .errors import JoiningHostCannotContainSharedSRs, VLANTagInvalid
+from .errors import (
+    HANotEnabled,
+    HANotInstalled,
+    JoiningHostCannotContainSharedSRs,
+    NotInEmergencyMode,
+    OperationNotAllowed,
+    VLANTagInvalid,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +57,9 @@ class Pool(
         volatile=True,
     )
 
-    @static_message(min_role="pool-operator", raises=(JoiningHostCannotContainSharedSRs,))
+    @static_message(
+        min_role="pool-operator", raises=(JoiningHostCannotContainSharedSRs, OperationNotAllowed)
+    )
     @staticmethod
     def join(master_address: str, master_username: str, master_password: str) -> None:
         """Make this host a member of another pool.
@@ -60,7 +69,7 @@ class Pool(
         master_password: password of that user.
         """
 
-    @static_message(min_role="pool-operator")
+    @static_message(min_role="pool-operator", raises=(OperationNotAllowed,))
     @staticmethod
     def join_force(master_address: str, master_username: str, master_password: str) -> None:
         """Make this host a member of another pool even when they do not fit well together.
@@ -70,7 +79,7 @@ class Pool(
         master_password: password of that user.
         """
 
-    @static_message(min_role="pool-operator")
+    @static_message(min_role="pool-operator", raises=(OperationNotAllowed,))
     @staticmethod
     def eject(host: Ref[Host]) -> None:
         """Send a host out of the pool. The host forgets its VMs and its local storage.
@@ -78,12 +87,12 @@ class Pool(
         host: the host to send out.
         """
 
-    @static_message(min_role="pool-operator")
+    @static_message(min_role="pool-operator", raises=(NotInEmergencyMode,))
     @staticmethod
     def emergency_transition_to_master() -> None:
         """Make this host the master, when the old one is lost."""
 
-    @static_message(min_role="pool-operator")
+    @static_message(min_role="pool-operator", raises=(NotInEmergencyMode,))
     @staticmethod
     def emergency_reset_master(master_address: str) -> None:
         """Tell this host which host is the master, when it lost the old one.
@@ -91,7 +100,7 @@ class Pool(
         master_address: address of the new master.
         """
 
-    @static_message(min_role="pool-operator")
+    @static_message(min_role="pool-operator", raises=(OperationNotAllowed,))
     @staticmethod
     def recover_slaves() -> tuple[Ref[Host], ...]:
         """Tell the other hosts that this one is the master now, and get those that listened."""
@@ -118,7 +127,7 @@ class Pool(
         VLAN: the tag, from 0 to 4094.
         """
 
-    @static_message(min_role="client-cert")
+    @static_message(min_role="client-cert", raises=(HANotInstalled,))
     @staticmethod
     def enable_ha(heartbeat_srs: tuple[Ref[SR], ...], configuration: Mapping[str, str]) -> None:
         """Switch high availability on.
@@ -127,17 +136,17 @@ class Pool(
         configuration: settings of the heartbeat.
         """
 
-    @static_message(min_role="client-cert")
+    @static_message(min_role="client-cert", raises=(HANotEnabled,))
     @staticmethod
     def disable_ha() -> None:
         """Switch high availability off."""
 
-    @static_message(min_role="pool-operator")
+    @static_message(min_role="pool-operator", raises=(OperationNotAllowed,))
     @staticmethod
     def sync_database() -> None:
         """Write the database to all hosts now."""
 
-    @static_message(min_role="pool-operator")
+    @static_message(min_role="pool-operator", raises=(OperationNotAllowed,))
     @staticmethod
     def designate_new_master(host: Ref[Host]) -> None:
         """Hand the role of the master to another host.

@@ -22,9 +22,36 @@ from .declare import (
     message,
 )
 from .enums import AfterApplyGuidance
+from .errors import (
+    CannotFindPatch,
+    HostNotLive,
+    InvalidPatch,
+    OutOfSpace,
+    PatchAlreadyApplied,
+    PatchApplyFailed,
+    PatchIsApplied,
+    PatchPrecheckFailedPrerequisiteMissing,
+    PatchPrecheckFailedUnknownError,
+    PatchPrecheckFailedWrongServerVersion,
+    TaskCancelled,
+)
 
 if TYPE_CHECKING:
     from .host import Host
+
+
+UNFIT = (
+    HostNotLive,
+    CannotFindPatch,
+    InvalidPatch,
+    OutOfSpace,
+    PatchAlreadyApplied,
+    PatchPrecheckFailedPrerequisiteMissing,
+    PatchPrecheckFailedUnknownError,
+    PatchPrecheckFailedWrongServerVersion,
+    TaskCancelled,
+)
+"""Why a patch may not be applied to a host."""
 
 
 class PoolPatch(
@@ -50,18 +77,18 @@ class PoolPatch(
     )
     other_config = RW(MapOf(String, String), "Keys and values for the clients' own use.")
 
-    @message(min_role="pool-operator")
+    @message(min_role="pool-operator", raises=(*UNFIT, PatchApplyFailed))
     def apply(self, host: Ref[Host]) -> str:
         """Apply the patch to a host, and get the output of its script.
 
         host: the host to patch.
         """
 
-    @message(min_role="pool-operator")
+    @message(min_role="pool-operator", raises=(*UNFIT, PatchApplyFailed))
     def pool_apply(self) -> None:
         """Apply the patch to every host that does not have it."""
 
-    @message(min_role="pool-operator")
+    @message(min_role="pool-operator", raises=UNFIT)
     def precheck(self, host: Ref[Host]) -> str:
         """Check whether the patch can be applied to a host, and get the output of the check.
 
@@ -72,6 +99,6 @@ class PoolPatch(
     def clean(self) -> None:
         """Remove the file of the patch, and keep its record."""
 
-    @message(min_role="pool-operator")
+    @message(min_role="pool-operator", raises=(PatchIsApplied,))
     def destroy(self) -> None:
         """Remove the file and the record of a patch that is applied nowhere."""

@@ -5,6 +5,11 @@
 from __future__ import annotations
 
 from .declare import Class, Record, Ref, RefTo, ROins, ROrun, String, message, static_message
+from .errors import (
+    DeviceAlreadyExists,
+    OperationNotAllowed,
+    VMBadPowerState,
+)
 
 
 class VTPM(Class, derived=("get_by_uuid", "get_record"), min_role="vm-admin"):
@@ -14,7 +19,9 @@ class VTPM(Class, derived=("get_by_uuid", "get_record"), min_role="vm-admin"):
     VM = ROins(RefTo("VM"), "The VM that has the TPM.", required=True, inverse="VTPMs")
     backend = ROins(RefTo("VM"), "The domain that the TPM is served from.")
 
-    @static_message(min_role="vm-admin")
+    @static_message(
+        min_role="vm-admin", raises=(DeviceAlreadyExists, OperationNotAllowed, VMBadPowerState)
+    )
     @staticmethod
     def create(args: Record[VTPM]) -> Ref[VTPM]:
         """Make a virtual TPM for a VM.
@@ -22,6 +29,6 @@ class VTPM(Class, derived=("get_by_uuid", "get_record"), min_role="vm-admin"):
         args: the values of the fields that can be given.
         """
 
-    @message(min_role="vm-admin")
+    @message(min_role="vm-admin", raises=(OperationNotAllowed, VMBadPowerState))
     def destroy(self) -> None:
         """Destroy a virtual TPM and the secrets in it."""
