@@ -150,7 +150,6 @@ class Daemon:
         process, self.process = self.process, None
         if process is None:
             return 0
-        self.check_log()
         process.send_signal(number)
         code = process.wait(PATIENCE_S)
         while self.clients:
@@ -158,6 +157,7 @@ class Daemon:
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
+        self.check_log()
         return code
 
     def check_log(self) -> None:

@@ -44,6 +44,6 @@ def test_a_message_shows_its_signature_states_role_and_errors() -> None:
         "Let the vCPUs of a paused VM run again.",
         "- `vm`: The VM.",
         "Allowed in the states Paused. Shown in `current_operations` as `unpause`. Needs the role"
-        " vm-operator. Errors: OPERATION_NOT_ALLOWED, OTHER_OPERATION_IN_PROGRESS,"
-        " VM_BAD_POWER_STATE, VM_IS_TEMPLATE.",
+        " vm-operator. Errors: DOMAIN_BUILDER_ERROR, OPERATION_NOT_ALLOWED,"
+        " OTHER_OPERATION_IN_PROGRESS, VM_BAD_POWER_STATE, VM_IS_TEMPLATE.",
     ]

@@ -30,6 +30,7 @@ from .declare import (
     Type,
     Void,
 )
+from .raises import errors_of_derived
 
 READ_ONLY = "read-only"
 SYNCHRONOUS_CLASSES = frozenset({"session", "task", "event"})
@@ -192,6 +193,7 @@ def _accessors(field: Field[Any]) -> Iterator[Method]:
             doc=doc,
             min_role=READ_ONLY if kind is Kind.GET else field.min_role or owner.min_role,
             field=field,
+            raises=errors_of_derived(f"{owner.wire}.{verb}_{field.name}", kind.value),
             extension=field.extension or owner.extension,
         )
 
@@ -255,6 +257,7 @@ def _class_wide(cls: type[Class]) -> Iterator[Method]:
                 result=result,
                 doc=doc,
                 min_role=cls.min_role if writes else READ_ONLY,
+                raises=errors_of_derived(f"{wire}.{kind.value}", kind.value),
                 extension=cls.extension,
             )
 

@@ -28,7 +28,9 @@ from .errors import (
     BootloaderFailed,
     CannotResetControlDomain,
     DeviceAttachTimeout,
+    DiskVBDMustBeReadwriteForHVM,
     DomainBuilderError,
+    DomainExists,
     FailedToStartEmulator,
     HostCannotAttachNetwork,
     HostDisabled,
@@ -44,8 +46,10 @@ from .errors import (
     OperationNotAllowed,
     OtherOperationInProgress,
     ProvisionOnlyAllowedOnTemplate,
+    SRBackendFailure,
     SRFull,
     SRNotAttached,
+    SROperationNotSupported,
     SRSuspendSpaceInsufficient,
     SuspendImageNotAccessible,
     TaskCancelled,
@@ -53,12 +57,16 @@ from .errors import (
     ValueNotSupported,
     VBDCDsMustBeReadonly,
     VDIInUse,
+    VDIMissing,
     VDINotAvailable,
+    VDINotManaged,
+    VDIReadonly,
     VMBadPowerState,
     VMCrashed,
     VMFailedShutdownAcknowledgment,
     VMFailedSuspendAcknowledgment,
     VMHasNoSuspendVDI,
+    VMHasPCIAttached,
     VMHostIncompatibleVersion,
     VMHostIncompatibleVirtualHardwarePlatformVersion,
     VMHVMRequired,
@@ -66,6 +74,7 @@ from .errors import (
     VMIsTemplate,
     VMLacksFeature,
     VMMigrateFailed,
+    VMMissingPVDrivers,
     VMNonSuspendable,
     VMNoSuspendSR,
     VMNoVCPUs,
@@ -277,6 +286,13 @@ class VM(
             ValueNotSupported,
             MemoryConstraintViolation,
             VBDCDsMustBeReadonly,
+            DomainExists,
+            VDIMissing,
+            VDIReadonly,
+            VDINotManaged,
+            VMRequiresIOMMU,
+            DiskVBDMustBeReadwriteForHVM,
+            SRBackendFailure,
         ),
     )
     def start(self, start_paused: bool, force: bool) -> None:
@@ -313,6 +329,14 @@ class VM(
             ValueNotSupported,
             MemoryConstraintViolation,
             VBDCDsMustBeReadonly,
+            DomainExists,
+            VDIMissing,
+            VDIReadonly,
+            VDINotManaged,
+            VMRequiresIOMMU,
+            DiskVBDMustBeReadwriteForHVM,
+            HostNotLive,
+            SRBackendFailure,
         ),
     )
     def start_on(self, host: Ref[Host], start_paused: bool, force: bool) -> None:
@@ -328,7 +352,13 @@ class VM(
         this="vm",
         operation=VmOperations.PAUSE,
         allowed_in=(VmPowerState.RUNNING,),
-        raises=(VMBadPowerState, OtherOperationInProgress, OperationNotAllowed, VMIsTemplate),
+        raises=(
+            VMBadPowerState,
+            OtherOperationInProgress,
+            OperationNotAllowed,
+            VMIsTemplate,
+            DomainBuilderError,
+        ),
     )
     def pause(self) -> None:
         """Stop the vCPUs of a running VM; it keeps its memory and devices."""
@@ -338,7 +368,13 @@ class VM(
         this="vm",
         operation=VmOperations.UNPAUSE,
         allowed_in=(VmPowerState.PAUSED,),
-        raises=(VMBadPowerState, OperationNotAllowed, VMIsTemplate, OtherOperationInProgress),
+        raises=(
+            VMBadPowerState,
+            OperationNotAllowed,
+            VMIsTemplate,
+            OtherOperationInProgress,
+            DomainBuilderError,
+        ),
     )
     def unpause(self) -> None:
         """Let the vCPUs of a paused VM run again."""
@@ -358,6 +394,7 @@ class VM(
             VMLacksFeature,
             VMCrashed,
             TaskCancelled,
+            DomainBuilderError,
         ),
     )
     def clean_shutdown(self) -> None:
@@ -381,6 +418,15 @@ class VM(
             VMLacksFeature,
             VMCrashed,
             TaskCancelled,
+            DomainBuilderError,
+            VMMissingPVDrivers,
+            HostNotEnoughFreeMemory,
+            BootloaderFailed,
+            UnknownBootloader,
+            SRNotAttached,
+            VDIInUse,
+            VDINotAvailable,
+            VDIMissing,
         ),
     )
     def clean_reboot(self) -> None:
@@ -391,7 +437,13 @@ class VM(
         this="vm",
         operation=VmOperations.HARD_SHUTDOWN,
         allowed_in=(VmPowerState.RUNNING, VmPowerState.PAUSED, VmPowerState.SUSPENDED),
-        raises=(VMBadPowerState, OtherOperationInProgress, OperationNotAllowed, VMIsTemplate),
+        raises=(
+            VMBadPowerState,
+            OtherOperationInProgress,
+            OperationNotAllowed,
+            VMIsTemplate,
+            DomainBuilderError,
+        ),
     )
     def hard_shutdown(self) -> None:
         """Stop the VM without asking the guest.
@@ -412,6 +464,11 @@ class VM(
             HostNotEnoughFreeMemory,
             DomainBuilderError,
             BootloaderFailed,
+            UnknownBootloader,
+            SRNotAttached,
+            VDIInUse,
+            VDINotAvailable,
+            VDIMissing,
         ),
     )
     def hard_reboot(self) -> None:
@@ -434,6 +491,10 @@ class VM(
             SRFull,
             SRSuspendSpaceInsufficient,
             TaskCancelled,
+            DomainBuilderError,
+            SRNotAttached,
+            SRBackendFailure,
+            VMHasPCIAttached,
         ),
     )
     def suspend(self) -> None:
@@ -460,6 +521,11 @@ class VM(
             DomainBuilderError,
             DeviceAttachTimeout,
             TaskCancelled,
+            DomainExists,
+            SRNotAttached,
+            VDIInUse,
+            VDIMissing,
+            SRBackendFailure,
         ),
     )
     def resume(self, start_paused: bool, force: bool) -> None:
@@ -486,6 +552,12 @@ class VM(
             DomainBuilderError,
             DeviceAttachTimeout,
             TaskCancelled,
+            DomainExists,
+            HostNotLive,
+            SRNotAttached,
+            VDIInUse,
+            VDIMissing,
+            SRBackendFailure,
         ),
     )
     def resume_on(self, host: Ref[Host], start_paused: bool, force: bool) -> None:
@@ -500,7 +572,12 @@ class VM(
         min_role="pool-operator",
         this="vm",
         operation=VmOperations.POWER_STATE_RESET,
-        raises=(CannotResetControlDomain, OtherOperationInProgress, OperationNotAllowed),
+        raises=(
+            CannotResetControlDomain,
+            OtherOperationInProgress,
+            OperationNotAllowed,
+            DomainBuilderError,
+        ),
     )
     def power_state_reset(self) -> None:
         """Set the record of the VM to halted, whatever it says now.
@@ -523,6 +600,7 @@ class VM(
             SRNotAttached,
             ValueNotSupported,
             TaskCancelled,
+            SRBackendFailure,
         ),
     )
     def provision(self) -> None:
@@ -544,6 +622,10 @@ class VM(
             OtherOperationInProgress,
             SRNotAttached,
             TaskCancelled,
+            SRBackendFailure,
+            VDIMissing,
+            VDIInUse,
+            SROperationNotSupported,
         ),
     )
     def clone(self, new_name: str) -> Ref[VM]:
@@ -568,6 +650,10 @@ class VM(
             OtherOperationInProgress,
             SRNotAttached,
             TaskCancelled,
+            SRBackendFailure,
+            VDIMissing,
+            VDIInUse,
+            SROperationNotSupported,
         ),
     )
     def copy(self, new_name: str, sr: Ref[SR]) -> Ref[VM]:
@@ -606,6 +692,9 @@ class VM(
             OtherOperationInProgress,
             HostNotEnoughFreeMemory,
             MemoryConstraintViolation,
+            DomainBuilderError,
+            OperationNotAllowed,
+            VMIsTemplate,
         ),
     )
     def set_memory_target_live(self, target: int) -> None:
@@ -618,7 +707,15 @@ class VM(
         min_role="vm-power-admin",
         operation=VmOperations.CHANGING_SHADOW_MEMORY_LIVE,
         allowed_in=(VmPowerState.RUNNING,),
-        raises=(VMBadPowerState, OtherOperationInProgress, HostNotEnoughFreeMemory, InvalidValue),
+        raises=(
+            VMBadPowerState,
+            OtherOperationInProgress,
+            HostNotEnoughFreeMemory,
+            InvalidValue,
+            OperationNotAllowed,
+            VMHVMRequired,
+            VMIsTemplate,
+        ),
     )
     def set_shadow_multiplier_live(self, multiplier: float) -> None:
         """Change the memory for page tables of a running HVM guest.
@@ -636,6 +733,8 @@ class VM(
             VMBadPowerState,
             OtherOperationInProgress,
             InvalidValue,
+            DomainBuilderError,
+            VMIsTemplate,
         ),
     )
     def set_VCPUs_number_live(self, nvcpu: int) -> None:
@@ -648,7 +747,14 @@ class VM(
         min_role="vm-admin",
         operation=VmOperations.CHANGING_VCPUS_LIVE,
         allowed_in=(VmPowerState.RUNNING, VmPowerState.PAUSED),
-        raises=(VMBadPowerState, OtherOperationInProgress, InvalidValue),
+        raises=(
+            VMBadPowerState,
+            OtherOperationInProgress,
+            InvalidValue,
+            DomainBuilderError,
+            OperationNotAllowed,
+            VMIsTemplate,
+        ),
     )
     def add_to_VCPUs_params_live(self, key: str, value: str) -> None:
         """Change the scheduling of the vCPUs of a running guest, and remember it.
@@ -662,7 +768,14 @@ class VM(
         this="vm",
         operation=VmOperations.SEND_SYSRQ,
         allowed_in=(VmPowerState.RUNNING,),
-        raises=(VMBadPowerState, OtherOperationInProgress, InvalidValue),
+        raises=(
+            VMBadPowerState,
+            OtherOperationInProgress,
+            InvalidValue,
+            DomainBuilderError,
+            OperationNotAllowed,
+            VMIsTemplate,
+        ),
     )
     def send_sysrq(self, key: str) -> None:
         """Send a SysRq key to the kernel of the guest.
@@ -675,7 +788,15 @@ class VM(
         this="vm",
         operation=VmOperations.SEND_TRIGGER,
         allowed_in=(VmPowerState.RUNNING,),
-        raises=(VMBadPowerState, OtherOperationInProgress, InvalidValue),
+        raises=(
+            VMBadPowerState,
+            OtherOperationInProgress,
+            InvalidValue,
+            DomainBuilderError,
+            OperationNotAllowed,
+            VMHVMRequired,
+            VMIsTemplate,
+        ),
     )
     def send_trigger(self, trigger: str) -> None:
         """Send a trigger to the guest.
@@ -687,7 +808,14 @@ class VM(
     def get_boot_record(self) -> Record[VM]:
         """Get the record that the VM booted with, or would boot with if it is halted."""
 
-    @message(min_role="read-only", raises=(InvalidValue,))
+    @message(
+        min_role="read-only",
+        raises=(
+            InvalidValue,
+            DomainBuilderError,
+            UnknownBootloader,
+        ),
+    )
     def maximise_memory(self, total: int, approximate: bool) -> int:
         """Work out the largest memory_static_max with which the VM fits into some memory.
 
@@ -717,6 +845,8 @@ class VM(
             OperationNotAllowed,
             ValueNotSupported,
             VMIncompatibleWithThisHost,
+            DomainBuilderError,
+            UnknownBootloader,
         ),
     )
     def assert_can_boot_here(self, host: Ref[Host]) -> None:

@@ -22,6 +22,7 @@ from ..datamodel.errors import (
     TaskCancelled,
     TooBusy,
 )
+from ..datamodel.raises import GENERIC
 from ..datamodel.registry import METHODS, Kind, Method
 from ..datamodel.session import Session
 from ..db.store import Store
@@ -31,6 +32,7 @@ from .answers import Answer
 from .call import ApiCall
 from .derived import Derived, FieldCheck, References, SessionAccessors
 from .events import Events
+from .explain import explain
 from .failures import STOPPING, api_error
 from .parameters import Check, checker
 from .sessions import SHOWN, LiveSession, Sessions
@@ -254,12 +256,22 @@ class Dispatcher:
             except asyncio.CancelledError:
                 outcome = "cancelled"
                 raise
-            except ApiError as error:
-                outcome = error.code
-                raise
+            except Exception as error:
+                told = api_error(error)
+                outcome = told.code
+                self._explain(method, told)
+                if told is error:
+                    raise
+                raise told from error
             finally:
                 if method.kind not in _SILENT and method.name not in _SILENT_MESSAGES:
                     self._log(method, call, values, outcome, began)
+
+    def _explain(self, method: Method, error: ApiError) -> None:
+        """Say in the log, for people, why a call failed."""
+        log.info("failed", code=error.code, why=explain(error, method.name, self._store))
+        if type(error) not in GENERIC and not isinstance(error, method.raises):
+            log.error("an error that the method does not declare", code=error.code)
 
     def _log(
         self, method: Method, call: ApiCall, values: list[Any], outcome: str, began: float

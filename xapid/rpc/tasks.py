@@ -28,11 +28,13 @@ from ..db.store import Store
 from ..db.text import MAX_STRING, clean_text
 from ..services.ports import Call, implements, implements_static
 from .call import ApiCall
+from .explain import explain
 from .failures import RESTARTED, STOPPING, api_error
 from .sessions import utc_now
 
 log = structlog.get_logger(__name__)
 
+EXPLANATION: Final = "explanation"  # the key of other_config that says why a task failed
 FINISHED_KEPT: Final = timedelta(seconds=3_900)
 PENDING_KEPT: Final = timedelta(seconds=86_400)  # of tasks that clients made for themselves
 MAX_FINISHED: Final = 10_000
@@ -198,7 +200,7 @@ class Tasks:
         except asyncio.CancelledError:
             ended = self._cancelled(ref) if run.cancel_asked else self._stopped()
         except Exception as error:
-            ended = self._failed(api_error(error))
+            ended = self._failed(api_error(error), run.call.method)
         await self._finish(ref, run, ended)
 
     async def _finish(self, ref: Ref[Task], run: _Run, ended: Mapping[Field[Any], Any]) -> None:
@@ -250,7 +252,7 @@ class Tasks:
             raise TaskCancelled(ref) from None
         except BaseException as error:
             call.runner = None
-            await self._finish(ref, run, self._failed(api_error(error)))
+            await self._finish(ref, run, self._failed(api_error(error), call.method))
             raise
         call.runner = None
         await self._finish(ref, run, self._succeeded(("", "")))
@@ -340,8 +342,11 @@ class Tasks:
             )
         return self._ended(TaskStatusType.SUCCESS) | {Task.type: kind, Task.result: result}
 
-    def _failed(self, error: ApiError) -> dict[Any, Any]:
-        return self._ended(TaskStatusType.FAILURE, error.wire())
+    def _failed(self, error: ApiError, method: str = "") -> dict[Any, Any]:
+        ended = self._ended(TaskStatusType.FAILURE, error.wire())
+        if method:
+            ended[Task.other_config] = {EXPLANATION: explain(error, method, self._store)}
+        return ended
 
     def _stopped(self) -> dict[Any, Any]:
         return self._failed(InternalError(STOPPING))
