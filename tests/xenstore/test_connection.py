@@ -139,3 +139,19 @@ async def test_an_event_for_nobody_is_dropped(tmp_path: Path) -> None:
 
     async with served_by(tmp_path / "xs", talkative) as client:
         assert await client.read("/a") == b"!"
+
+
+async def test_the_mock_takes_over_a_socket_left_behind(tmp_path: Path) -> None:
+    left = MockXenstored(tmp_path / "xs")
+    await left.start()
+    again = MockXenstored(tmp_path / "xs")
+
+    await again.start()
+    client = Xenstore(tmp_path / "xs")
+    await client.start()
+    await client.write("/a", b"1")
+
+    assert await client.read("/a") == b"1"
+    await client.close()
+    await left.close()
+    await again.close()

@@ -136,7 +136,7 @@ class MockXenstored:
         }
 
     async def start(self) -> None:
-        """Listen on the socket, which must not exist."""
+        """Listen on the socket; one left behind at that path is replaced."""
         self._server = await asyncio.start_unix_server(self._accept, str(self.socket_path))
 
     async def close(self) -> None:
