@@ -263,6 +263,17 @@ async def test_scheduling_is_read_at_first_and_then_seldom(world: World) -> None
     assert world.xen.asked.count(()) >= 2 * SCHEDULING_EVERY - 3
 
 
+async def test_scheduling_is_read_once_the_record_names_the_domain(world: World) -> None:
+    vm = await world.guest(3)
+    await world.store.set(vm.ref, VM.domid, -1)
+    await world.sampler.sample()
+
+    await world.store.set(vm.ref, VM.domid, 3)
+    await world.sampler.sample()
+
+    assert world.xen.asked == [(), (3,)]
+
+
 async def test_what_the_scheduler_was_told_stays_while_it_is_not_read(world: World) -> None:
     vm = await world.guest(3)
     await world.sampler.sample()

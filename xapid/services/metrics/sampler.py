@@ -92,6 +92,7 @@ class MetricsSampler:
         self._pause = pause
         self._before: _Reading | None = None
         self._passes = 0
+        self._asked: set[int] = set()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -140,11 +141,12 @@ class MetricsSampler:
         return _Reading(sample, counters)
 
     def _due_for_scheduling(self) -> list[int]:
-        """The domains whose turn it is, and those whose start the last sample did not see."""
-        domids = [vm.domid for vm in self._store.all(VM) if vm.domid >= 0]
-        known = {d.domid for d in self._before.sample.domains} if self._before else set()
+        """The domains whose turn it is, and those that were never asked."""
+        domids = {vm.domid for vm in self._store.all(VM) if vm.domid >= 0}
         turn = self._passes % SCHEDULING_EVERY
-        return [d for d in domids if d not in known or d % SCHEDULING_EVERY == turn]
+        due = {d for d in domids if d not in self._asked or d % SCHEDULING_EVERY == turn}
+        self._asked = domids
+        return sorted(due)
 
     # What has changed
 
