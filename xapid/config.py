@@ -93,6 +93,13 @@ class Guests:
 
 
 @dataclass(frozen=True)
+class HostSettings:
+    """crash_directory: where the host's own crash dumps are found."""
+
+    crash_directory: Path = Path("/var/crash")
+
+
+@dataclass(frozen=True)
 class Logins:
     """idle_s: seconds until an unused session ends. per_user, total: sessions kept."""
 
@@ -117,6 +124,7 @@ class Config:
     tls: Tls = field(default_factory=Tls)
     xen: Xen = field(default_factory=Xen)
     guests: Guests = field(default_factory=Guests)
+    host: HostSettings = field(default_factory=HostSettings)
     sessions: Logins = field(default_factory=Logins)
     log: Log = field(default_factory=Log)
 

@@ -14,6 +14,7 @@ import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -26,6 +27,8 @@ from .datamodel.host import Host
 from .datamodel.vm import VM
 from .db.failures import CannotOpen
 from .db.store import Store
+from .http.patch_upload import PATH as PATCH_UPLOAD
+from .http.patch_upload import PatchUpload
 from .http.server import HttpServer, Limits
 from .http.tls import CertificateUnusable, load_or_make_certificate
 from .network.kernel import KernelBridges
@@ -36,12 +39,24 @@ from .rpc.events import Events
 from .rpc.logins import Logins, Users
 from .rpc.sessions import Sessions
 from .rpc.tasks import Tasks
-from .services.host import HostService, introduce_host, read_facts
+from .services.guest_metrics.service import GuestMetrics
+from .services.host import introduce_host, read_facts
+from .services.host.crashdumps import CrashdumpService
+from .services.host.machine import PretendMachine, SystemdMachine, boot_id
+from .services.host.report import Reporter
+from .services.host.reports import HostReportService
+from .services.host.rules import OPERATIONS as HOST_OPERATIONS
+from .services.host.rules import host_refusal
+from .services.host.state import HostStateService
+from .services.metrics.sampler import MetricsSampler
 from .services.networking.network import NetworkService
 from .services.networking.rules import govern as govern_networks
 from .services.networking.vif import VIFService
 from .services.networking.wires import WireService
 from .services.operations import Operations
+from .services.pool.files import PatchFiles
+from .services.pool.patches import PatchService
+from .services.pool.service import PoolService
 from .services.storage.disks import DiskService
 from .services.storage.kinds import StorageKinds
 from .services.storage.leases import Leases
@@ -52,6 +67,7 @@ from .services.storage.sr import SRService
 from .services.storage.vbd import VBDService
 from .services.storage.vdi import VDIService
 from .services.storage.volumes import Volumes
+from .services.templates import make_default_templates
 from .services.vm.bootfiles import BootFiles
 from .services.vm.brake import RestartBrake
 from .services.vm.builder import DomainBuilder
@@ -69,11 +85,17 @@ from .services.vm.records import VMRecordService
 from .services.vm.rules import OPERATIONS, vm_neighbours, vm_refusal
 from .services.vm.suspend_sr import SuspendSR
 from .services.vm.watcher import Watcher
+from .services.vtpm import VTPMService
 from .stalls import StallWatch
 from .storage.file import FileDriver
 from .xen.client import XenClient
 from .xen.domains import DomainTable
 from .xen.errors import XenUnavailable
+from .xen.guest_store import GuestStore, prepare_guest
+from .xen.guest_tree import domain_path
+from .xen.xenstore import SOCKET as XENSTORE_SOCKET
+from .xen.xenstore import Xenstore
+from .xen.xenstored_mock import MockXenstored
 
 log = structlog.get_logger(__name__)
 
@@ -87,7 +109,7 @@ def run(config: Config) -> int:
     """Serve until SIGTERM or SIGINT; the exit code of the process (sysexits)."""
     os.umask(0o077)
     try:
-        asyncio.run(serve(config))
+        again = asyncio.run(serve(config))
     except XenUnavailable as error:
         log.error("Xen cannot be used", reason=str(error))
         return EX_UNAVAILABLE
@@ -97,6 +119,8 @@ def run(config: Config) -> int:
     except OSError as error:
         log.error("cannot start", reason=str(error))
         return EX_OSERR
+    if again:  # in the same process, so that whoever supervises it sees it live on
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606
     return 0
 
 
@@ -115,9 +139,18 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-async def serve(config: Config) -> None:
-    """Start everything, answer until a signal comes, and stop everything in the reverse order."""
+async def serve(config: Config) -> bool:
+    """Start everything, answer until a signal comes, and stop everything in the reverse order.
+
+    Returns whether a client asked for a restart.
+    """
     stop = _stop_signal()
+    restart = asyncio.Event()
+
+    def begin_again() -> None:
+        restart.set()
+        stop.set()
+
     stalls = StallWatch()
     registry.check()
     async with AsyncExitStack() as stack:
@@ -130,7 +163,10 @@ async def serve(config: Config) -> None:
         stack.push_async_callback(store.close)
         xen = await _start_xen(config, kind, state, runtime)
         stack.push_async_callback(xen.close)
+        await make_default_templates(store)
         host = await introduce_host(store, await read_facts(xen), utc_now())
+
+        xenstore = await _start_xenstore(kind, runtime, stack)
 
         accounts = Accounts(store, state)
         await accounts.prepare()
@@ -148,6 +184,26 @@ async def serve(config: Config) -> None:
 
         operations = Operations(store)
         operations.govern(VM, OPERATIONS, vm_refusal, vm_neighbours)
+        operations.govern(Host, HOST_OPERATIONS, host_refusal)
+        machine = SystemdMachine() if kind == "libxl" else PretendMachine()
+        host_state = HostStateService(
+            store,
+            operations,
+            xen,
+            machine,
+            host,
+            state,
+            boot_id(),
+            utc_now,
+            begin_again,
+        )
+        await host_state.start()
+        reporter = Reporter(store, xen, machine, config)
+        host_dumps = CrashdumpService(store, host, config.host.crash_directory)
+        await host_dumps.scan()
+        patches = PatchService(store, PatchFiles(state), host, utc_now)
+        await patches.start()
+        tpms = VTPMService(store)
         guests = GuestDomains(store)
         storage = await _start_storage(store, operations, xen, guests, host)
         stack.push_async_callback(storage.repositories.close)
@@ -160,7 +216,10 @@ async def serve(config: Config) -> None:
 
         memory = MemoryLedger(xen)
         boot_files = BootFiles([Path(d) for d in config.guests.kernel_directories])
-        builder = DomainBuilder(store, xen, storage.disks, networks.wires, memory, boot_files, vnc)
+        prepare = partial(prepare_guest if kind == "libxl" else _prepare_on_mock, xenstore)
+        builder = DomainBuilder(
+            store, xen, storage.disks, networks.wires, memory, boot_files, vnc, prepare
+        )
         consoles = Consoles(store, xen, vnc)
         stack.push_async_callback(consoles.close)
         domains = DomainTable()
@@ -206,7 +265,12 @@ async def serve(config: Config) -> None:
                 Events(store, sessions),
                 Logins(sessions, accounts),
                 Users(store, sessions, accounts),
-                HostService(store, utc_now),
+                host_state,
+                HostReportService(xen, machine, host, reporter, host_state),
+                host_dumps,
+                PoolService(store, host, state, utc_now),
+                patches,
+                tpms,
                 *storage.services,
                 *networks.services,
                 VMRecordService(store, operations, storage.disks),
@@ -217,6 +281,13 @@ async def serve(config: Config) -> None:
                 QuestionService(store, operations, xen, memory, host),
             ],
         )
+        guest_metrics = GuestMetrics(store, xenstore, xen)
+        await guest_metrics.start()
+        stack.push_async_callback(guest_metrics.close)
+        sampler = MetricsSampler(store, xen)
+        await sampler.start()
+        stack.push_async_callback(sampler.close)
+
         server = HttpServer(
             dispatcher,
             https=config.listen.https,
@@ -227,6 +298,7 @@ async def serve(config: Config) -> None:
                 tcp_connections=config.listen.tcp_connections,
                 unix_connections=config.listen.unix_connections,
             ),
+            uploads={PATCH_UPLOAD: PatchUpload(store, sessions, tasks, patches.receive)},
         )
         await server.start()
         stack.push_async_callback(server.stop)
@@ -235,6 +307,7 @@ async def serve(config: Config) -> None:
         _announce(config, server, kind)
         await stop.wait()
         log.info("stopping; guests go on")
+    return restart.is_set()
 
 
 @dataclass(frozen=True)
@@ -291,6 +364,27 @@ def _make_networks(
     cards = VIFService(store, operations, wires, guests, xen)
     services = (NetworkService(store, bridges, wires), cards)
     return Networks(bridges, wires, cards, services)
+
+
+async def _start_xenstore(
+    kind: Literal["libxl", "mock"], runtime: Path, stack: AsyncExitStack
+) -> Xenstore:
+    path = XENSTORE_SOCKET
+    if kind == "mock":
+        path = runtime / "xenstored"
+        mock = MockXenstored(path)
+        await mock.start()
+        stack.push_async_callback(mock.close)
+    xenstore = Xenstore(path)
+    await xenstore.start()
+    stack.push_async_callback(xenstore.close)
+    return xenstore
+
+
+async def _prepare_on_mock(xenstore: Xenstore, domid: int, plan: GuestStore) -> None:
+    """Make the domain's directory first: the mock libxl writes nothing to xenstore."""
+    await xenstore.mkdir(domain_path(domid))
+    await prepare_guest(xenstore, domid, plan)
 
 
 async def _start_xen(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from .declare import RW, Bool, Class, MapOf, RefTo, ROins, ROrun, String, message
 from .errors import (
+    HostNotLive,
+    OperationNotAllowed,
     OtherOperationInProgress,
     SRAttachFailed,
     SRBackendFailure,
@@ -32,13 +34,27 @@ class PBD(
 
     @message(
         min_role="pool-operator",
-        raises=(SRUnknownDriver, OtherOperationInProgress, SRAttachFailed, SRBackendFailure),
+        raises=(
+            SRUnknownDriver,
+            OtherOperationInProgress,
+            SRAttachFailed,
+            SRBackendFailure,
+            HostNotLive,
+            OperationNotAllowed,
+        ),
     )
     def plug(self) -> None:
         """Attach the repository to the host."""
 
     @message(
-        min_role="pool-operator", raises=(OtherOperationInProgress, VDIInUse, SRBackendFailure)
+        min_role="pool-operator",
+        raises=(
+            OtherOperationInProgress,
+            VDIInUse,
+            SRBackendFailure,
+            HostNotLive,
+            OperationNotAllowed,
+        ),
     )
     def unplug(self) -> None:
         """Detach the repository from the host. No disk of it may be in use there."""

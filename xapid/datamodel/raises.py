@@ -14,6 +14,7 @@ GENERIC: Final[frozenset[type[e.ApiError]]] = frozenset(
         e.InvalidValue,
         e.ValueNotSupported,
         e.HandleInvalid,
+        e.UUIDInvalid,
         e.SessionInvalid,
         e.SessionAuthenticationFailed,
         e.RBACPermissionDenied,
@@ -33,7 +34,62 @@ SET: Final = (e.OperationNotAllowed, e.DBUniquenessConstraintViolation)
 CREATE: Final = (e.OperationNotAllowed, e.DBUniquenessConstraintViolation)
 DESTROY: Final = (e.OperationNotAllowed, e.OtherOperationInProgress)
 
-OF_DERIVED: Final[dict[str, tuple[type[e.ApiError], ...]]] = {}
+_SIZES: Final = (e.MemoryConstraintViolationOrder,)
+_DEVICE: Final = (
+    e.VMBadPowerState,
+    e.OtherOperationInProgress,
+    e.DeviceAlreadyExists,
+    e.InvalidDevice,
+)
+
+OF_DERIVED: Final[dict[str, tuple[type[e.ApiError], ...]]] = {
+    "PBD.create": (
+        e.HostNotLive,
+        e.PBDExists,
+        e.SRBackendFailure,
+        e.SRUnknownDriver,
+        e.SRNotSharable,
+    ),
+    "PBD.set_device_config": (e.SRBackendFailure,),
+    "PBD.add_to_device_config": (e.SRBackendFailure,),
+    "PBD.remove_from_device_config": (e.SRBackendFailure,),
+    "VBD.create": (
+        *_DEVICE,
+        e.VMIsTemplate,
+        e.VBDCDsMustBeReadonly,
+        e.VBDNotRemovableMedia,
+        e.VDIIncompatibleType,
+        e.VDIInUse,
+        e.VDIReadonly,
+    ),
+    "VBD.destroy": _DEVICE,
+    "VBD.set_mode": (*_DEVICE, e.DeviceAlreadyAttached, e.VBDCDsMustBeReadonly, e.VDIReadonly),
+    "VBD.set_type": (*_DEVICE, e.DeviceAlreadyAttached, e.VBDCDsMustBeReadonly),
+    "VBD.set_userdevice": (*_DEVICE, e.DeviceAlreadyAttached),
+    "VDI.create": (
+        e.OtherOperationInProgress,
+        e.SRBackendFailure,
+        e.SRFull,
+        e.SRNotAttached,
+        e.SROperationNotSupported,
+    ),
+    "VDI.destroy": (
+        e.SRBackendFailure,
+        e.SRNotAttached,
+        e.SROperationNotSupported,
+        e.VDIInUse,
+        e.VDIMissing,
+    ),
+    "VIF.create": (*_DEVICE, e.MACInvalid, e.MACStillExists),
+    "VIF.destroy": _DEVICE,
+    "VM.create": _SIZES,
+    "VM.destroy": (e.VMBadPowerState, e.VMCannotDeleteDefaultTemplate),
+    "VM.set_HVM_boot_policy": (e.VMBadPowerState,),
+    "VM.set_domain_type": (e.VMBadPowerState,),
+    "VM.set_is_a_template": (e.VMBadPowerState,),
+    "network.create": (e.BridgeNameExists,),
+    "network.destroy": (e.NetworkContainsVIF, e.NetworkContainsPIF),
+}
 """Errors of single derived methods, by their names, beside those of their kind."""
 
 

@@ -25,10 +25,14 @@ from .declare import (
 )
 from .enums import StorageOperations
 from .errors import (
+    HostNotLive,
     InvalidValue,
+    OperationNotAllowed,
     OtherOperationInProgress,
     SRBackendFailure,
     SRDeviceInUse,
+    SRFull,
+    SRHasNoPBDs,
     SRHasPBD,
     SRIndestructible,
     SRNotAttached,
@@ -85,7 +89,17 @@ class SR(
 
     @static_message(
         min_role="pool-operator",
-        raises=(SRUnknownDriver, SRBackendFailure, SRDeviceInUse, SRNotSharable, InvalidValue),
+        raises=(
+            SRUnknownDriver,
+            SRBackendFailure,
+            SRDeviceInUse,
+            SRNotSharable,
+            InvalidValue,
+            HostNotLive,
+            OperationNotAllowed,
+            SRNotEmpty,
+            SRFull,
+        ),
     )
     @staticmethod
     def create(
@@ -114,7 +128,14 @@ class SR(
         sm_config: keys and values for the driver.
         """
 
-    @static_message(min_role="pool-operator", raises=(SRUnknownDriver, SRUUIDExists))
+    @static_message(
+        min_role="pool-operator",
+        raises=(
+            SRUnknownDriver,
+            SRUUIDExists,
+            SRNotSharable,
+        ),
+    )
     @staticmethod
     def introduce(
         uuid: str,
@@ -136,7 +157,16 @@ class SR(
         sm_config: keys and values for the driver.
         """
 
-    @static_message(min_role="pool-operator", raises=(SRUnknownDriver, SRBackendFailure))
+    @static_message(
+        min_role="pool-operator",
+        raises=(
+            SRUnknownDriver,
+            SRBackendFailure,
+            HostNotLive,
+            SRNotSharable,
+            SRDeviceInUse,
+        ),
+    )
     @staticmethod
     def make(
         host: Ref[Host],
@@ -164,7 +194,17 @@ class SR(
         min_role="pool-operator",
         this="sr",
         operation=StorageOperations.DESTROY,
-        raises=(SRHasPBD, OtherOperationInProgress, SRNotEmpty, SRIndestructible, SRBackendFailure),
+        raises=(
+            SRHasPBD,
+            OtherOperationInProgress,
+            SRNotEmpty,
+            SRIndestructible,
+            SRBackendFailure,
+            OperationNotAllowed,
+            SRNotAttached,
+            SRHasNoPBDs,
+            VDIInUse,
+        ),
     )
     def destroy(self) -> None:
         """Destroy a repository and all data in it. Its PBDs must be unplugged."""
@@ -173,7 +213,12 @@ class SR(
         min_role="pool-operator",
         this="sr",
         operation=StorageOperations.FORGET,
-        raises=(SRHasPBD, OtherOperationInProgress, VDIInUse),
+        raises=(
+            SRHasPBD,
+            OtherOperationInProgress,
+            VDIInUse,
+            OperationNotAllowed,
+        ),
     )
     def forget(self) -> None:
         """Remove the records of a repository, its images and its PBDs; the data stays."""
@@ -182,12 +227,24 @@ class SR(
         min_role="vm-power-admin",
         this="sr",
         operation=StorageOperations.SCAN,
-        raises=(OtherOperationInProgress, SRNotAttached, SRBackendFailure),
+        raises=(
+            OtherOperationInProgress,
+            SRNotAttached,
+            SRBackendFailure,
+            OperationNotAllowed,
+        ),
     )
     def scan(self) -> None:
         """Look for images that appeared, changed or vanished on the storage."""
 
-    @static_message(min_role="pool-operator", raises=(SRUnknownDriver, SRBackendFailure))
+    @static_message(
+        min_role="pool-operator",
+        raises=(
+            SRUnknownDriver,
+            SRBackendFailure,
+            HostNotLive,
+        ),
+    )
     @staticmethod
     def probe(
         host: Ref[Host],

@@ -26,17 +26,25 @@ from .errors import (
     DeviceAttachTimeout,
     DeviceDetachRejected,
     DeviceDetachTimeout,
+    DiskVBDMustBeReadwriteForHVM,
+    DomainBuilderError,
     OperationNotAllowed,
     OtherOperationInProgress,
+    SRBackendFailure,
     SRNotAttached,
+    VBDCDsMustBeReadonly,
     VBDIsEmpty,
     VBDNotEmpty,
     VBDNotRemovableMedia,
     VBDNotUnpluggable,
     VBDTrayLocked,
+    VDIIncompatibleType,
     VDIInUse,
     VDIIsNotISO,
+    VDIMissing,
     VDINotAvailable,
+    VDINotManaged,
+    VDIReadonly,
     VMBadPowerState,
 )
 
@@ -88,7 +96,7 @@ class VBD(
     qos_algorithm_type = RW(String, "How access is limited; empty for not at all.")
     qos_algorithm_params = RW(MapOf(String, String), "The parameters of the limit.")
     qos_supported_algorithms = ROrun(SetOf(String), "The values that qos_algorithm_type may have.")
-    metrics = ROrun(RefTo("VBD_metrics"), "What is measured of the device.")
+    metrics = ROrun(RefTo("VBD_metrics"), "What is measured of the device.", volatile=True)
 
     @message(
         min_role="vm-admin",
@@ -102,6 +110,13 @@ class VBD(
             VDIInUse,
             SRNotAttached,
             VBDIsEmpty,
+            DomainBuilderError,
+            SRBackendFailure,
+            VDIMissing,
+            VDIReadonly,
+            VDINotManaged,
+            VBDCDsMustBeReadonly,
+            DiskVBDMustBeReadwriteForHVM,
         ),
     )
     def plug(self) -> None:
@@ -118,6 +133,7 @@ class VBD(
             OperationNotAllowed,
             DeviceDetachTimeout,
             VBDNotUnpluggable,
+            DomainBuilderError,
         ),
     )
     def unplug(self) -> None:
@@ -131,6 +147,10 @@ class VBD(
             OtherOperationInProgress,
             OperationNotAllowed,
             DeviceAlreadyDetached,
+            DomainBuilderError,
+            VBDNotUnpluggable,
+            DeviceDetachRejected,
+            DeviceDetachTimeout,
         ),
     )
     def unplug_force(self) -> None:
@@ -151,6 +171,12 @@ class VBD(
             VDIIsNotISO,
             VDIInUse,
             SRNotAttached,
+            DomainBuilderError,
+            SRBackendFailure,
+            VDIMissing,
+            VDIIncompatibleType,
+            VMBadPowerState,
+            DeviceAttachTimeout,
         ),
     )
     def insert(self, vdi: Ref[vdi.VDI]) -> None:
@@ -169,6 +195,8 @@ class VBD(
             OtherOperationInProgress,
             OperationNotAllowed,
             VBDTrayLocked,
+            DomainBuilderError,
+            VMBadPowerState,
         ),
     )
     def eject(self) -> None:
@@ -176,7 +204,21 @@ class VBD(
 
     @message(
         min_role="vm-admin",
-        raises=(VDIInUse, VDINotAvailable, SRNotAttached, DeviceAlreadyAttached),
+        raises=(
+            VDIInUse,
+            VDINotAvailable,
+            SRNotAttached,
+            DeviceAlreadyAttached,
+            OtherOperationInProgress,
+            OperationNotAllowed,
+            VDIMissing,
+            VDIReadonly,
+            VDINotManaged,
+            VBDIsEmpty,
+            VBDCDsMustBeReadonly,
+            SRBackendFailure,
+            VMBadPowerState,
+        ),
     )
     def assert_attachable(self) -> None:
         """Fail unless the device could be plugged now; the error says why it could not."""

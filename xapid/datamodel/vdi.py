@@ -30,12 +30,15 @@ from .enums import VdiOperations, VdiType
 from .errors import (
     InvalidValue,
     LocationNotUnique,
+    OperationNotAllowed,
     OtherOperationInProgress,
+    SRBackendFailure,
     SRFull,
     SRNotAttached,
     SROperationNotSupported,
     VDIInUse,
     VDILocationMissing,
+    VDIMissing,
     VDINotSparse,
     VDIReadonly,
     VDITooSmall,
@@ -104,7 +107,16 @@ class VDI(
 
     @static_message(
         min_role="vm-admin",
-        raises=(SROperationNotSupported, SRNotAttached, LocationNotUnique, VDILocationMissing),
+        raises=(
+            SROperationNotSupported,
+            SRNotAttached,
+            LocationNotUnique,
+            VDILocationMissing,
+            SRBackendFailure,
+            VDIMissing,
+            OperationNotAllowed,
+            OtherOperationInProgress,
+        ),
     )
     @staticmethod
     def introduce(
@@ -153,7 +165,16 @@ class VDI(
         min_role="vm-admin",
         this="vdi",
         operation=VdiOperations.CLONE,
-        raises=(OtherOperationInProgress, SRFull, SRNotAttached, SROperationNotSupported, VDIInUse),
+        raises=(
+            OtherOperationInProgress,
+            SRFull,
+            SRNotAttached,
+            SROperationNotSupported,
+            VDIInUse,
+            SRBackendFailure,
+            VDIMissing,
+            OperationNotAllowed,
+        ),
     )
     def clone(self, driver_params: Mapping[str, str] = EMPTY) -> Ref[VDI]:
         """Make an image with the same contents that either shares data or is a copy.
@@ -173,6 +194,9 @@ class VDI(
             SRFull,
             SRNotAttached,
             VDIInUse,
+            SRBackendFailure,
+            VDIMissing,
+            OperationNotAllowed,
         ),
     )
     def copy(
@@ -189,7 +213,16 @@ class VDI(
         min_role="vm-admin",
         this="vdi",
         operation=VdiOperations.SNAPSHOT,
-        raises=(OtherOperationInProgress, SRFull, SRNotAttached, SROperationNotSupported),
+        raises=(
+            OtherOperationInProgress,
+            SRFull,
+            SRNotAttached,
+            SROperationNotSupported,
+            SRBackendFailure,
+            VDIMissing,
+            OperationNotAllowed,
+            VDIInUse,
+        ),
     )
     def snapshot(self, driver_params: Mapping[str, str] = EMPTY) -> Ref[VDI]:
         """Make a read-only image that keeps the contents as they are now.
@@ -210,6 +243,9 @@ class VDI(
             VDIReadonly,
             VDITooSmall,
             InvalidValue,
+            SRBackendFailure,
+            VDIMissing,
+            OperationNotAllowed,
         ),
     )
     def resize(self, size: int) -> None:
@@ -229,6 +265,10 @@ class VDI(
             SROperationNotSupported,
             VDIReadonly,
             VDITooSmall,
+            SRBackendFailure,
+            VDIMissing,
+            OperationNotAllowed,
+            VDIInUse,
         ),
     )
     def resize_online(self, size: int) -> None:
@@ -241,7 +281,13 @@ class VDI(
         min_role="vm-admin",
         this="vdi",
         operation=VdiOperations.FORGET,
-        raises=(OtherOperationInProgress, VDIInUse),
+        raises=(
+            OtherOperationInProgress,
+            VDIInUse,
+            VDIMissing,
+            OperationNotAllowed,
+            SRNotAttached,
+        ),
     )
     def forget(self) -> None:
         """Remove the record of an image; its data stays."""

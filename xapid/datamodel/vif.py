@@ -18,11 +18,14 @@ from .declare import (
 )
 from .enums import VifOperations
 from .errors import (
+    BridgeNotAvailable,
     CannotPlugVIF,
     DeviceAlreadyAttached,
     DeviceAlreadyDetached,
     DeviceAttachTimeout,
+    DeviceDetachRejected,
     DeviceDetachTimeout,
+    DomainBuilderError,
     OperationNotAllowed,
     OtherOperationInProgress,
     VMBadPowerState,
@@ -64,7 +67,7 @@ class VIF(
     )
     qos_algorithm_params = RW(MapOf(String, String), "The parameters of the limit, such as `kbps`.")
     qos_supported_algorithms = ROrun(SetOf(String), "The values that qos_algorithm_type may have.")
-    metrics = ROrun(RefTo("VIF_metrics"), "What is measured of the interface.")
+    metrics = ROrun(RefTo("VIF_metrics"), "What is measured of the interface.", volatile=True)
 
     @message(
         min_role="vm-admin",
@@ -76,6 +79,8 @@ class VIF(
             DeviceAlreadyAttached,
             DeviceAttachTimeout,
             CannotPlugVIF,
+            DomainBuilderError,
+            BridgeNotAvailable,
         ),
     )
     def plug(self) -> None:
@@ -90,6 +95,8 @@ class VIF(
             OperationNotAllowed,
             DeviceAlreadyDetached,
             DeviceDetachTimeout,
+            DomainBuilderError,
+            DeviceDetachRejected,
         ),
     )
     def unplug(self) -> None:

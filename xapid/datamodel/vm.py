@@ -246,7 +246,9 @@ class VM(
     )
     metrics = ROrun(RefTo("VM_metrics"), "What Xen measures of the VM.")
     guest_metrics = ROrun(
-        RefTo("VM_guest_metrics"), "What the guest tells about itself; null when it tells nothing."
+        RefTo("VM_guest_metrics"),
+        "What the guest tells about itself; null when it tells nothing.",
+        volatile=True,
     )
     last_booted_record = ROins(
         String, "The record that the VM last booted with, as text; empty before the first boot."

@@ -1,11 +1,10 @@
-"""This host: the records that stand for it, and its switch for new guests."""
+"""This host: the records that stand for it, and what Xen says of it."""
 
 from __future__ import annotations
 
 import asyncio
 import platform
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,7 +22,6 @@ from ...db.transaction import Transaction
 from ...version import VERSION
 from ...xen.client import XenClient
 from ...xen.types import CpuPlace, Domain, Hello, PhysInfo
-from ..ports import Call, implements
 from .processor import UNKNOWN, Processor, flag_names, read_processor
 
 API_MAJOR, API_MINOR = 1, 1
@@ -221,23 +219,3 @@ def _control_domain(store: Store, tx: Transaction, host: Ref[Host], facts: HostF
             "VCPUs_at_startup": facts.control_domain.vcpu_online,
         },
     )
-
-
-@dataclass
-class HostService:
-    """What a client may do with the host so far: let guests start here, or not."""
-
-    store: Store
-    now: Callable[[], datetime]
-
-    @implements(Host.disable)
-    async def disable(self, call: Call, host: Ref[Host], auto_enable: bool = True) -> None:
-        await self._enable(host, enabled=False)
-
-    @implements(Host.enable)
-    async def enable(self, call: Call, host: Ref[Host]) -> None:
-        await self._enable(host, enabled=True)
-
-    async def _enable(self, host: Ref[Host], *, enabled: bool) -> None:
-        async with self.store.transaction() as tx:
-            tx.set(host, Host.enabled, enabled)

@@ -70,6 +70,7 @@ SETTINGS: Final = {
     "listen": ("https", "socket", "body_limit", "tcp_connections", "unix_connections"),
     "xen": ("driver", "socket", "contexts", "builds"),
     "guests": ("kernel_directories", "clean_shutdown_s"),
+    "host": ("crash_directory",),
     "sessions": ("idle_s", "per_user", "total"),
     "log": ("level",),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,13 @@ from ...db.text import clean_text
 from ...undo import Undo
 from ...xen.client import XenClient
 from ...xen.errors import XenError, XenNoMemory
+from ...xen.guest_store import GuestMemory, GuestStore, plan_vm_data
 from ...xen.plan import (
     KIB,
     Boot,
     cpu_mask,
     domain_type,
+    memory_target,
     plan_boot,
     plan_disk,
     plan_domain,
@@ -44,7 +46,10 @@ AFTER_DISKS, AFTER_BUILD = 0.1, 0.9
 
 @dataclass
 class DomainBuilder:
-    """Makes domains of VM records, each left paused, and releases what they used."""
+    """Makes domains of VM records, each left paused, and releases what they used.
+
+    prepare: writes what a new domain's guest is to find in xenstore.
+    """
 
     store: Store
     xen: XenClient
@@ -53,6 +58,7 @@ class DomainBuilder:
     memory: MemoryLedger
     boot_files: BootFiles
     vnc_directory: Path | None
+    prepare: Callable[[int, GuestStore], Awaitable[None]]
 
     async def build(
         self, call: Call, record: VM, undo: Undo, *, force: bool, image: Path | None = None
@@ -77,6 +83,7 @@ class DomainBuilder:
                     raise BootloaderFailed(record.ref, clean_text(error.log[-1])) from error
                 raise
             undo.add(self.xen.domain_destroy, domid, record.uuid)
+        await self.prepare(domid, _guest_store(record))
         if mask := cpu_mask(record.VCPUs_params):
             await self.xen.set_vcpu_affinity(domid, mask)
         call.progress(AFTER_BUILD)
@@ -154,3 +161,13 @@ class DomainBuilder:
     def vnc_socket(self, record: VM) -> str:
         """Where the screen of an HVM guest is served; "" where there is no place for it."""
         return str(self.vnc_directory / record.uuid) if self.vnc_directory else ""
+
+
+def _guest_store(record: VM) -> GuestStore:
+    """What the guest finds in xenstore when it starts."""
+    memory = GuestMemory(
+        record.memory_dynamic_min // KIB,
+        record.memory_dynamic_max // KIB,
+        memory_target(record) // KIB,
+    )
+    return GuestStore(memory, plan_vm_data(record.xenstore_data))

@@ -23,9 +23,11 @@ from ...datamodel.vif import VIF
 from ...datamodel.vm import VM
 from ...datamodel.vm_metrics import VMMetrics
 from ...db.store import Store
+from ...db.text import check_text
 from ...db.transaction import Transaction
 from ...network.mac import new_mac
 from ...undo import Undo
+from ...xen.guest_store import plan_vm_data
 from ...xen.plan import (
     BIOS_ORDER,
     BOOT_ORDER,
@@ -78,6 +80,7 @@ class VMRecordService:
         self.check_policy(call, NULL, VM.HVM_boot_policy, row["HVM_boot_policy"])
         self.check_boot_params(call, NULL, VM.HVM_boot_params, row["HVM_boot_params"])
         self.check_vcpus_params(call, NULL, VM.VCPUs_params, row["VCPUs_params"])
+        self.check_xenstore_data(call, NULL, VM.xenstore_data, row["xenstore_data"])
 
     @overrides("VM.destroy")
     async def destroy(self, call: Call, vm: Ref[VM]) -> None:
@@ -112,6 +115,7 @@ class VMRecordService:
         self, call: Call, vm: Ref[VM], name: str, operation: VmOperations, sr: Ref[SR] | None
     ) -> Ref[VM]:
         """A new VM like `vm`, its disks cloned, or copied to `sr` (NULL: where each one is)."""
+        check_text("new_name", name)  # before any disk is made
         async with self.operations.claim(call, vm, operation) as record, Undo() as undo:
             twins: dict[Ref[VBD], Ref[VDI]] = {}
             for done, ref in enumerate(record.VBDs):
@@ -164,6 +168,12 @@ class VMRecordService:
     ) -> None:
         if "order" in value and not BOOT_ORDER.fullmatch(value["order"]):
             raise InvalidValue("HVM_boot_params:order", value["order"])
+
+    @checks(VM.xenstore_data)
+    def check_xenstore_data(
+        self, call: Call, vm: Ref[VM], field: Field[Any], value: Mapping[str, str]
+    ) -> None:
+        plan_vm_data(value)
 
     @checks(VM.VCPUs_params)
     def check_vcpus_params(

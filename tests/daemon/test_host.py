@@ -1,0 +1,93 @@
+"""The host and its pool, driven from outside by a client of the daemon."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import Client, Daemon, Failure
+
+
+@pytest.fixture
+def host(client: Client) -> str:
+    ref: str = client("host.get_all")[0]
+    return ref
+
+
+def test_a_restarted_daemon_is_the_same_process_and_keeps_what_it_had(
+    daemon: Daemon, client: Client, host: str
+) -> None:
+    assert daemon.process is not None
+    pid = daemon.process.pid
+    client("host.set_name_label", host, "mine")
+
+    client("host.restart_agent", host)
+    ready = daemon.process.stdout.readline()  # type: ignore[union-attr]
+
+    assert ready.startswith("xapid ready ") and daemon.process.pid == pid
+    assert daemon.process.poll() is None
+    assert daemon.client()("host.get_name_label", host) == "mine"
+
+
+def test_the_mock_host_only_pretends_to_reboot(client: Client, host: str) -> None:
+    with pytest.raises(Failure, match="HOST_NOT_DISABLED"):
+        client("host.reboot", host)
+    client("host.disable", host)
+
+    client("host.reboot", host)
+
+    assert client("host.get_log", host) == "reboot\n"
+
+
+def test_debug_keys_are_seen_in_xens_messages(client: Client, host: str) -> None:
+    client("host.send_debug_keys", host, "q")
+
+    assert "'q' pressed" in client("host.dmesg_clear", host)
+    assert "'q' pressed" not in client("host.dmesg", host)
+
+
+def test_a_template_becomes_a_vm_with_the_disk_it_asks_for(client: Client, daemon: Daemon) -> None:
+    (template,) = client("VM.get_by_name_label", "Debian 12 (bookworm)")
+    directory = daemon.state / "disks"
+    directory.mkdir()
+    location = {"location": str(directory)}
+    host = client("host.get_all")[0]
+    sr = client("SR.create", host, location, "0", "disks", "", "file", "", False)
+    client("pool.set_default_SR", client("pool.get_all")[0], sr)
+
+    vm = client("VM.clone", template, "mine")
+    client("VM.provision", vm)
+
+    (vbd,) = client("VM.get_VBDs", vm)
+    vdi = client("VBD.get_VDI", vbd)
+    assert client("VDI.get_virtual_size", vdi) == str(16 << 30)
+    assert client("VM.get_is_a_template", vm) is False
+
+
+def test_a_patch_goes_the_whole_way(client: Client, daemon: Daemon, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "apply").write_text("#!/bin/sh\necho patched\n")
+    (source / "apply").chmod(0o755)
+    tool = [sys.executable, "-m", "xapid.services.pool.maker"]
+    subprocess.run([*tool, "keygen", str(daemon.state / "patch-keys" / "maker")], check=True)
+    key = daemon.state / "patch-keys" / "maker.key"
+    build = ["build", str(source), "--key", str(key), "--output", str(tmp_path / "p")]
+    subprocess.run([*tool, *build, "--name", "fix", "--version", "1"], check=True)
+
+    url = f"http://local/pool_patch_upload?session_id={client.session}"
+    curl = ["curl", "-sS", "--unix-socket", str(daemon.socket), "-T", str(tmp_path / "p"), url]
+    patch = subprocess.run(curl, check=True, capture_output=True, text=True).stdout.strip()
+
+    assert client("pool_patch.get_by_name_label", "fix") == [patch]
+    assert client("pool_patch.apply", patch, client("host.get_all")[0]) == "patched\n"
+    assert client("pool_patch.get_pool_applied", patch) is True
+
+
+def test_the_database_is_backed_up(client: Client, daemon: Daemon) -> None:
+    client("pool.sync_database")
+
+    assert len(list((daemon.state / "backup").glob("state-*.db"))) == 1
