@@ -338,7 +338,9 @@ async def test_a_payload_cannot_write_outside_its_directory(
 
 
 @pytest.mark.parametrize(
-    "payload", [archive(GOOD, link="/etc/shadow"), b"no archive at all", archive(GOOD)[:-30]]
+    "payload",
+    [archive(GOOD, link="/etc/shadow"), b"no archive at all", archive(GOOD)[:-30]],
+    ids=["link", "no archive", "cut off"],
 )
 async def test_a_payload_of_anything_but_plain_files_is_refused(
     world: World, caller: Caller, payload: bytes
