@@ -78,6 +78,7 @@ from .services.vm.guests import GuestDomains
 from .services.vm.lifecycle import LifecycleService
 from .services.vm.live import LiveService
 from .services.vm.memory import MemoryLedger
+from .services.vm.passthrough import Passthrough
 from .services.vm.power import Power
 from .services.vm.provision import ProvisionService
 from .services.vm.questions import QuestionService
@@ -218,7 +219,15 @@ async def serve(config: Config) -> bool:
         boot_files = BootFiles([Path(d) for d in config.guests.kernel_directories])
         prepare = partial(prepare_guest if kind == "libxl" else _prepare_on_mock, xenstore)
         builder = DomainBuilder(
-            store, xen, storage.disks, networks.wires, memory, boot_files, vnc, prepare
+            store,
+            xen,
+            storage.disks,
+            networks.wires,
+            memory,
+            boot_files,
+            vnc,
+            prepare,
+            Passthrough(xen, host),
         )
         consoles = Consoles(store, xen, vnc)
         stack.push_async_callback(consoles.close)

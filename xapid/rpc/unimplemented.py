@@ -18,8 +18,6 @@ NOT_YET: Final[frozenset[str]] = frozenset(
         "PIF.unplug",
         "VLAN.create",
         "VLAN.destroy",
-        "VM.pool_migrate",
-        "VM.set_shadow_multiplier_live",
         "host.local_management_reconfigure",
         "host.management_disable",
         "host.management_reconfigure",

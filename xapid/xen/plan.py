@@ -18,9 +18,11 @@ from ..datamodel.errors import InvalidValue, UnknownBootloader, ValueNotSupporte
 from ..datamodel.vbd import VBD
 from ..datamodel.vif import VIF
 from ..datamodel.vm import VM
+from .keys import PciAddress, plan_platform
 
 KIB = 1024
 MAX_DISKS = 256
+MAX_SHADOW_MULTIPLIER = 100.0
 HVM_CD_DRIVES = 4
 BIOS_ORDER = "BIOS order"
 BOOT_ORDER = re.compile(r"[acdn]{1,4}")
@@ -144,10 +146,12 @@ def plan_domain(
     nics: Sequence[Mapping[str, Any]],
     *,
     vnc_socket: str = "",
+    pci: Sequence[PciAddress] = (),
 ) -> dict[str, Any]:
     """The whole libxl_domain_config of a VM.
 
     disks, nics: from `plan_disk` and `plan_nic`. vnc_socket: where an HVM guest's screen is served.
+    pci: devices of this host that the guest is given.
     Raises INVALID_VALUE where numbers of the record cannot make a domain.
     """
     build: dict[str, Any] = {
@@ -165,6 +169,7 @@ def plan_domain(
             build["shadow_memkb"] = _shadow_kib(vm)
     else:
         build |= _direct_boot(vm, boot, paths)
+    _merge(build, plan_platform(vm, boot.domain_type))
     config: dict[str, Any] = {
         "c_info": {
             "type": str(boot.domain_type),
@@ -177,7 +182,17 @@ def plan_domain(
         config["disks"] = [dict(disk) for disk in disks]
     if nics:
         config["nics"] = [dict(nic) for nic in nics]
+    if pci:
+        config["pcidevs"] = [device.plan() for device in pci]
     return config
+
+
+def _merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
+    for name, value in more.items():
+        if isinstance(value, dict):
+            _merge(into.setdefault(name, {}), value)
+        else:
+            into[name] = value
 
 
 def vcpus_at_startup(vm: VM) -> int:

@@ -38,6 +38,7 @@ from ...xen.plan import (
 from ..ports import Call, Disks, Wires
 from .bootfiles import BootFiles
 from .memory import MemoryLedger
+from .passthrough import Passthrough
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +60,7 @@ class DomainBuilder:
     boot_files: BootFiles
     vnc_directory: Path | None
     prepare: Callable[[int, GuestStore], Awaitable[None]]
+    passthrough: Passthrough
 
     async def build(
         self, call: Call, record: VM, undo: Undo, *, force: bool, image: Path | None = None
@@ -94,13 +96,20 @@ class DomainBuilder:
     ) -> dict[str, Any]:
         sched_params(record.VCPUs_params)  # refuse before anything was attached
         cpu_mask(record.VCPUs_params)
+        pci = await self.passthrough.check(record) if booting else ()
         paths = await self.boot_files.resolve(boot)
         kind = boot.domain_type
         drives, wires = self.devices(record, booting=booting)
         planned_disks = [await self._attach_disk(ref, kind, undo) for ref in drives]
         planned_nics = [await self._attach_nic(ref, kind, undo) for ref in wires]
         return plan_domain(
-            record, boot, paths, planned_disks, planned_nics, vnc_socket=self.vnc_socket(record)
+            record,
+            boot,
+            paths,
+            planned_disks,
+            planned_nics,
+            vnc_socket=self.vnc_socket(record),
+            pci=pci,
         )
 
     def devices(self, record: VM, *, booting: bool) -> tuple[list[Ref[VBD]], list[Ref[VIF]]]:

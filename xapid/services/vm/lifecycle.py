@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...datamodel.declare import NULL, Ref
@@ -118,6 +119,15 @@ class LifecycleService:
         async with self.operations.claim(call, vm, VM.resume_on) as record:
             self._check_host(host)
             await self.power.resume(call, record, paused=start_paused, force=force)
+
+    @implements(VM.pool_migrate)
+    async def pool_migrate(
+        self, call: Call, vm: Ref[VM], host: Ref[Host], options: Mapping[str, str]
+    ) -> None:
+        """There is no other host in the pool to go to; the refusal says so."""
+        refused = self.operations.refusal(vm, VmOperations.POOL_MIGRATE)
+        if refused is not None:
+            raise refused
 
     @implements(VM.power_state_reset)
     async def power_state_reset(self, call: Call, vm: Ref[VM]) -> None:

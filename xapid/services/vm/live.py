@@ -5,11 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...datamodel.declare import Ref
-from ...datamodel.errors import InvalidValue, MemoryConstraintViolation, ValueNotSupported
+from ...datamodel.enums import DomainType, VmOperations
+from ...datamodel.errors import (
+    InvalidValue,
+    MemoryConstraintViolation,
+    ValueNotSupported,
+    VMHVMRequired,
+)
 from ...datamodel.vm import VM
 from ...db.store import Store
 from ...xen.client import XenClient
-from ...xen.plan import KIB, cpu_mask, sched_params
+from ...xen.plan import KIB, MAX_SHADOW_MULTIPLIER, cpu_mask, domain_type, sched_params
 from ..operations import Operations
 from ..ports import Call, implements
 
@@ -62,3 +68,15 @@ class LiveService:
                 await self.xen.set_vcpu_affinity(record.domid, mask)
             async with self.store.transaction() as tx:
                 tx.set(vm, VM.VCPUs_params, {**tx.get(vm).VCPUs_params, key: value})
+
+    @implements(VM.set_shadow_multiplier_live)
+    async def set_shadow_multiplier_live(self, call: Call, vm: Ref[VM], multiplier: float) -> None:
+        """libxl gives a domain this memory when it builds it, and has no call to change it."""
+        if not 1.0 <= multiplier <= MAX_SHADOW_MULTIPLIER:
+            raise InvalidValue("multiplier", str(multiplier))
+        record = self.store.get(vm)
+        if domain_type(record) is not DomainType.HVM:
+            raise VMHVMRequired(vm)
+        refused = self.operations.refusal(vm, VmOperations.CHANGING_SHADOW_MEMORY_LIVE)
+        if refused is not None:
+            raise refused

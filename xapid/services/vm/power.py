@@ -18,6 +18,7 @@ from ...datamodel.errors import (
     VMFailedShutdownAcknowledgment,
     VMFailedSuspendAcknowledgment,
     VMHasNoSuspendVDI,
+    VMHasPCIAttached,
     VMMissingPVDrivers,
     VMShutdownTimeout,
 )
@@ -29,6 +30,7 @@ from ...undo import Undo
 from ...xen.client import XenClient
 from ...xen.domains import DomainTable, half_made
 from ...xen.errors import XenDomainNotFound, XenError, XenNoPVDrivers, XenTimedOut
+from ...xen.keys import pci_devices
 from ...xen.types import Domain
 from ..ports import Call, Disks
 from . import state
@@ -188,6 +190,8 @@ class Power:
 
     async def suspend(self, call: Call, record: VM) -> None:
         """Running to Suspended. The commit of the new state is the point of no return."""
+        if pci_devices(record.other_config, record.PCI_bus):
+            raise VMHasPCIAttached(record.ref)  # a device's own state cannot be saved
         async with self.lock(record.ref), Undo() as undo:
             sr = self.suspend_sr.choose(record)
             size = record.memory_static_max + SUSPEND_OVERHEAD

@@ -14,11 +14,13 @@ from ...datamodel.errors import (
     HostNotLive,
     InvalidValue,
     VMHVMRequired,
+    VMRequiresIOMMU,
 )
 from ...datamodel.host import Host
 from ...datamodel.vm import VM
 from ...db.store import Store
 from ...xen.client import XenClient
+from ...xen.keys import pci_devices
 from ...xen.plan import (
     KIB,
     BootPaths,
@@ -97,6 +99,8 @@ class QuestionService:
             raise HostNotEnoughPCPUs(record.VCPUs_max, physical.nr_cpus)
         if domain_type(record) in (DomainType.HVM, DomainType.PVH) and not physical.cap_hvm:
             raise VMHVMRequired(vm)
+        if pci_devices(record.other_config, record.PCI_bus) and not physical.cap_hvm_directio:
+            raise VMRequiresIOMMU(host)
         needed = await self._needed_kib(record)
         available = await self.memory.available_kib()
         if needed > available:

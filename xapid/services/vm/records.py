@@ -28,9 +28,11 @@ from ...db.transaction import Transaction
 from ...network.mac import new_mac
 from ...undo import Undo
 from ...xen.guest_store import plan_vm_data
+from ...xen.keys import check_platform, pci_devices
 from ...xen.plan import (
     BIOS_ORDER,
     BOOT_ORDER,
+    MAX_SHADOW_MULTIPLIER,
     check_kernel_arguments,
     check_path,
     cpu_mask,
@@ -80,6 +82,10 @@ class VMRecordService:
         self.check_policy(call, NULL, VM.HVM_boot_policy, row["HVM_boot_policy"])
         self.check_boot_params(call, NULL, VM.HVM_boot_params, row["HVM_boot_params"])
         self.check_vcpus_params(call, NULL, VM.VCPUs_params, row["VCPUs_params"])
+        self.check_platform(call, NULL, VM.platform, row["platform"])
+        self.check_other_config(call, NULL, VM.other_config, row["other_config"])
+        self.check_pci_bus(call, NULL, VM.PCI_bus, row["PCI_bus"])
+        self.check_shadow_multiplier(row["HVM_shadow_multiplier"])
         self.check_xenstore_data(call, NULL, VM.xenstore_data, row["xenstore_data"])
 
     @overrides("VM.destroy")
@@ -181,6 +187,27 @@ class VMRecordService:
     ) -> None:
         sched_params(value)
         cpu_mask(value)
+
+    @checks(VM.platform)
+    def check_platform(
+        self, call: Call, vm: Ref[VM], field: Field[Any], value: Mapping[str, str]
+    ) -> None:
+        check_platform(value)
+
+    @checks(VM.other_config)
+    def check_other_config(
+        self, call: Call, vm: Ref[VM], field: Field[Any], value: Mapping[str, str]
+    ) -> None:
+        pci_devices(value, "")
+
+    @checks(VM.PCI_bus)
+    def check_pci_bus(self, call: Call, vm: Ref[VM], field: Field[Any], value: str) -> None:
+        pci_devices({}, value)
+
+    @staticmethod
+    def check_shadow_multiplier(value: float) -> None:
+        if not 1.0 <= value <= MAX_SHADOW_MULTIPLIER:
+            raise InvalidValue("HVM_shadow_multiplier", str(value))
 
 
 def check_memory_order(row: Mapping[str, Any]) -> None:

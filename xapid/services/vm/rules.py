@@ -49,8 +49,14 @@ HARMLESS = frozenset(
     {Op.GET_BOOT_RECORD, Op.ASSERT_OPERATION_VALID, Op.UPDATE_ALLOWED_OPERATIONS, Op.STATISTICS}
 )
 
-NOT_HERE = frozenset({Op.POOL_MIGRATE, Op.CHANGING_SHADOW_MEMORY_LIVE})
-"""Operations that this host cannot do to any VM."""
+NOT_HERE: dict[enum.StrEnum, str] = {
+    Op.POOL_MIGRATE: "the pool has no other host to move to",
+    Op.CHANGING_SHADOW_MEMORY_LIVE: (
+        "libxl gives a guest this memory when it is built and cannot change it while it runs:"
+        " make the VM anew with another HVM_shadow_multiplier"
+    ),
+}
+"""Operations that this host cannot do to any VM, and why."""
 
 ALLOWED_IN: dict[enum.StrEnum, tuple[enum.StrEnum, ...]] = {
     **{m.operation: m.allowed_in for m in VM.messages.values() if m.operation is not None},
@@ -64,6 +70,8 @@ OPERATIONS: tuple[VmOperations, ...] = tuple(
 
 def vm_refusal(view: View, vm: VM, operation: enum.StrEnum) -> ApiError | None:
     """Why `operation` may not start on this VM now; None when it may."""
+    if operation in NOT_HERE:
+        return OperationNotAllowed(NOT_HERE[operation])
     if operation not in OPERATIONS:
         return OperationNotAllowed(f"{operation} is not an operation of this host's VMs")
     if vm.is_control_domain and operation not in HARMLESS:

@@ -1,0 +1,92 @@
+"""Keys of a VM that mean something, and what this host cannot do, through the API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .conftest import Client, Failure, vm_values
+
+REFUSED = {"hvm_serial": "file:/etc/passwd"}
+UNREADABLE = {"pci": "0000:04:00.0 -device x"}
+
+
+def refusal(client: Client, method: str, *parameters: Any) -> Failure:
+    with pytest.raises(Failure) as refused:
+        client(method, *parameters)
+    return refused.value
+
+
+@pytest.fixture
+def vm(client: Client) -> str:
+    ref: str = client("VM.create", vm_values())
+    return ref
+
+
+def test_every_way_to_write_platform_checks_its_keys(client: Client, vm: str) -> None:
+    ways = [
+        ("VM.create", vm_values(platform=REFUSED)),
+        ("VM.set_platform", vm, REFUSED),
+        ("VM.add_to_platform", vm, "hvm_serial", "file:/etc/passwd"),
+    ]
+
+    assert {refusal(client, *way).code for way in ways} == {"VALUE_NOT_SUPPORTED"}
+    assert client("VM.get_platform", vm) == {}
+    client("VM.set_platform", vm, {"acpi": "1", "device_id": "0002"})
+    assert client("VM.get_platform", vm) == {"acpi": "1", "device_id": "0002"}
+
+
+def test_every_way_to_name_pci_devices_checks_their_form(client: Client, vm: str) -> None:
+    ways = [
+        ("VM.create", vm_values(other_config=UNREADABLE)),
+        ("VM.create", vm_values(PCI_bus="x")),
+        ("VM.set_other_config", vm, UNREADABLE),
+        ("VM.add_to_other_config", vm, "pci", "x"),
+        ("VM.set_PCI_bus", vm, "x"),
+    ]
+
+    assert {refusal(client, *way).code for way in ways} == {"INVALID_VALUE"}
+
+
+def test_a_guest_with_a_pci_device_needs_an_iommu(client: Client, vm: str) -> None:
+    client("VM.add_to_other_config", vm, "pci", "0/0000:04:00.0")
+    host = client("host.get_all")[0]
+
+    refused = refusal(client, "VM.start", vm, False, False)
+
+    assert (refused.code, refused.parameters) == ("VM_REQUIRES_IOMMU", [host])
+    assert refusal(client, "VM.assert_can_boot_here", vm, host).code == "VM_REQUIRES_IOMMU"
+    assert client("VM.get_possible_hosts", vm) == []
+
+
+def test_what_libxl_cannot_change_while_a_guest_runs_is_said(client: Client) -> None:
+    hvm = client("VM.create", vm_values(HVM_boot_policy="BIOS order", platform={"nx": "true"}))
+    pv = client("VM.create", vm_values())
+    client("VM.start", hvm, True, False)
+    method = "VM.set_shadow_multiplier_live"
+
+    assert refusal(client, method, hvm, 2.0).code == "OPERATION_NOT_ALLOWED"
+    assert refusal(client, method, hvm, 0.5).code == "INVALID_VALUE"
+    assert refusal(client, method, pv, 2.0).code == "VM_HVM_REQUIRED"
+
+
+def test_a_vm_has_nowhere_to_move_to(client: Client, vm: str) -> None:
+    refused = refusal(client, "VM.pool_migrate", vm, client("host.get_all")[0], {})
+
+    assert refused.code == "OPERATION_NOT_ALLOWED"
+    assert "no other host" in refused.parameters[0]
+
+
+def test_a_failed_task_says_in_a_sentence_what_failed_and_what_to_do(
+    client: Client, vm: str
+) -> None:
+    client("VM.set_name_label", vm, "web server")
+    task = client("Async.VM.pause", vm)
+
+    record = client.wait_for_task(task)
+
+    assert record["error_info"] == ["VM_BAD_POWER_STATE", vm, "Running", "Halted"]
+    told = record["other_config"]["explanation"]
+    assert told.startswith("VM.pause failed: The VM is not in a power state that the operation")
+    assert "VM 'web server'" in told
