@@ -152,6 +152,10 @@ class Accounts:
         Raises SessionAuthenticationFailed when `old` is wrong, ChangePasswordRejected, TooBusy.
         """
         await self.verify(name, old, peer)
+        await self.set(name, new)
+
+    async def set(self, name: str, new: str) -> None:
+        """Give a user a password, whatever the old one was. Raises ChangePasswordRejected."""
         size = len(new.encode("utf-8", "surrogatepass"))
         if not new:
             raise ChangePasswordRejected("the new password is empty")

@@ -15,7 +15,7 @@ from ..datamodel.session import Session
 from ..datamodel.user import User
 from ..db.store import Store
 from ..db.text import shown
-from ..services.ports import Call, checks, implements_static, overrides
+from ..services.ports import Call, checks, implements, implements_static, overrides
 from .accounts import ROOT, Accounts
 from .call import ApiCall
 from .sessions import Sessions
@@ -74,6 +74,13 @@ class Users:
             raise InvalidValue("short_name", shown(name))
         if self._accounts.user(name) not in (None, user):
             raise DBUniquenessConstraintViolation("user", "short_name", name)
+
+    @implements(User.set_password)
+    async def set_password(self, call: Call, user: Ref[User], password: str) -> None:
+        """Whoever knew the old password is out: only the caller's own session goes on."""
+        name = self._store.get(user).short_name
+        await self._accounts.set(name, password)
+        self._sessions.end_user(name, but=call.session)
 
     @overrides("user.destroy")
     async def destroy(self, call: Call, user: Ref[User]) -> None:

@@ -128,9 +128,9 @@ class Sessions:
         """Log out."""
         self._live.pop(_digest(ref), None)
 
-    def end_user(self, name: str) -> None:
-        """Log a user out everywhere."""
-        for live in [live for live in self._live.values() if live.user == name]:
+    def end_user(self, name: str, *, but: Ref[Session] = NULL) -> None:
+        """Log a user out everywhere, except from the session `but`."""
+        for live in [x for x in self._live.values() if x.user == name and x.ref != but]:
             self._drop(live)
 
     def _touch(self, live: LiveSession) -> None:
