@@ -103,6 +103,7 @@ log = structlog.get_logger(__name__)
 EX_UNAVAILABLE: Final = 69
 EX_OSERR: Final = 71
 EX_CONFIG: Final = 78
+XEN_CAPABILITIES: Final = Path("/proc/xen/capabilities")
 VNC_DIRECTORY: Final = Path("/run/xapid/vnc")
 
 
@@ -125,15 +126,15 @@ def run(config: Config) -> int:
     return 0
 
 
-def find_xen(wanted: XenChoice) -> Literal["libxl", "mock"]:
+def find_xen(wanted: XenChoice, capabilities: Path = XEN_CAPABILITIES) -> Literal["libxl", "mock"]:
     """Which libxl to use: the real one on a control domain, unless the administrator chose."""
     if wanted != "auto":
         return wanted
     try:
-        capabilities = Path("/proc/xen/capabilities").read_text()
+        found = capabilities.read_text()
     except OSError:
         return "mock"
-    return "libxl" if "control_d" in capabilities.split(",") else "mock"
+    return "libxl" if "control_d" in found.replace(",", " ").split() else "mock"
 
 
 def utc_now() -> datetime:
