@@ -579,6 +579,7 @@ class VM(
             OtherOperationInProgress,
             OperationNotAllowed,
             DomainBuilderError,
+            VMIsTemplate,
         ),
     )
     def power_state_reset(self) -> None:
