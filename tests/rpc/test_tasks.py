@@ -13,14 +13,19 @@ import pytest
 
 from xapid.datamodel.declare import Ref
 from xapid.datamodel.enums import TaskStatusType
-from xapid.datamodel.errors import OperationNotAllowed, TaskCancelled, VMIsTemplate
+from xapid.datamodel.errors import (
+    OperationNotAllowed,
+    TaskCancelled,
+    TooManyPendingTasks,
+    VMIsTemplate,
+)
 from xapid.datamodel.registry import CLASSES
 from xapid.datamodel.task import Task
 from xapid.datamodel.vm import VM
 from xapid.db.failures import StorageFailure
 from xapid.db.store import Store
 from xapid.rpc.call import ApiCall
-from xapid.rpc.tasks import FINISHED_KEPT, PENDING_KEPT, Tasks
+from xapid.rpc.tasks import FINISHED_KEPT, MAX_OWN, PENDING_KEPT, Tasks
 from xapid.services.ports import Call, implements
 
 
@@ -398,6 +403,20 @@ class TestBackground:
 
         assert await working == "goes on"
         assert store.get(refs[0]).status is TaskStatusType.CANCELLED
+
+    async def test_only_so_many_tasks_of_clients_may_be_open(
+        self, tasks: Tasks, store: Store
+    ) -> None:
+        call = ApiCall(tasks, "task.create")
+        async with store.transaction() as tx:
+            for _ in range(MAX_OWN - 1):
+                tx.create(Task, {Task.status: TaskStatusType.PENDING})
+        last = await tasks.create(call, "last", "")
+
+        with pytest.raises(TooManyPendingTasks):
+            await tasks.create(call, "one too many", "")
+        await tasks.cancel(call, last)
+        await tasks.create(call, "another", "")
 
     async def test_its_own_cancellation_goes_on(self, tasks: Tasks, store: Store) -> None:
         began = asyncio.Event()

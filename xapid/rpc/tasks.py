@@ -39,6 +39,7 @@ FINISHED_KEPT: Final = timedelta(seconds=3_900)
 PENDING_KEPT: Final = timedelta(seconds=86_400)  # of tasks that clients made for themselves
 MAX_FINISHED: Final = 10_000
 MAX_RUNNING: Final = 1_000
+MAX_OWN: Final = 1_000  # pending ones that clients made for themselves
 EXPIRE_EVERY_S: Final = 60.0
 _RETRY_S: Final = 5.0
 _PROGRESS_STEP: Final = 0.01
@@ -358,6 +359,9 @@ class Tasks:
 
     @implements_static(Task.create)
     async def create(self, call: Call, label: str, description: str) -> Ref[Task]:
+        own = (task for task in self._store.all(Task) if task.ref not in self._runs)
+        if sum(task.status in _UNFINISHED for task in own) >= MAX_OWN:
+            raise TooManyPendingTasks
         async with self._store.transaction() as tx:
             return tx.create(Task, self._first(label, description, own=True))
         raise AssertionError  # the block above returns or raises
