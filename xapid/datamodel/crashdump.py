@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from .declare import RW, Class, MapOf, RefTo, ROins, ROrun, String, message
-from .errors import OperationNotAllowed, OtherOperationInProgress, SRNotAttached, VDIInUse
+from .errors import (
+    OperationNotAllowed,
+    OtherOperationInProgress,
+    SRBackendFailure,
+    SRNotAttached,
+    VDIInUse,
+    VDIMissing,
+)
 
 
 class Crashdump(Class, wire="crashdump"):
@@ -16,7 +23,14 @@ class Crashdump(Class, wire="crashdump"):
 
     @message(
         min_role="pool-operator",
-        raises=(OperationNotAllowed, OtherOperationInProgress, SRNotAttached, VDIInUse),
+        raises=(
+            OperationNotAllowed,
+            OtherOperationInProgress,
+            SRNotAttached,
+            VDIInUse,
+            SRBackendFailure,
+            VDIMissing,
+        ),
     )
     def destroy(self) -> None:
         """Remove a crash dump together with its image."""
