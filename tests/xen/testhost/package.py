@@ -28,18 +28,18 @@ def install(machine: Machine, image: Image) -> None:
     with locked(image.suite.directory / "package.lock"):
         build_environment(image)
         say("copying the package into dom0")
-        packed = subprocess.Popen(
+        unpack = f"rm -rf {ENVIRONMENT} && tar -C / -xz"
+        with subprocess.Popen(
             ["tar", "-C", str(image.build_root), "-cz", ENVIRONMENT.lstrip("/")],
             stdout=subprocess.PIPE,
-        )
-        unpack = f"rm -rf {ENVIRONMENT} && tar -C / -xz"
-        done = subprocess.run(
-            [*machine.command("ssh"), "root@127.0.0.1", unpack],
-            stdin=packed.stdout,
-            capture_output=True,
-            text=True,
-        )
-        if packed.wait() != 0 or done.returncode != 0:
+        ) as packed:
+            done = subprocess.run(
+                [*machine.command("ssh"), "root@127.0.0.1", unpack],
+                stdin=packed.stdout,
+                capture_output=True,
+                text=True,
+            )
+        if packed.returncode != 0 or done.returncode != 0:
             raise HostError(f"cannot copy the package into dom0: {done.stderr}")
 
 
