@@ -27,11 +27,11 @@ MEMORY_MIB = 4096
 DOM0_MEMORY_MIB = 1536
 FORWARDED = {"ssh": 22, "https": 443}
 
-# Under emulation a PV dom0 faults at once with smap, smep, la57 or pku, a PVH guest with rdtscp;
-# with AVX programs in dom0 and in guests crash or read wrong bytes now and then.
-CPU = "max,-smap,-smep,-la57,-pku,-rdtscp,-xsave,-avx,-avx2,-f16c,-fma"
-# One processor: with two emulated in parallel on a busy machine, programs in dom0 and in PVH guests
-# crashed or read wrong bytes now and then; one is no slower there.
+# What QEMU emulates wrongly under Xen. smap, smep, la57, pku: dom0's first instructions fault.
+# rdtscp: so does a PVH guest's clock source. xsave and AVX: programs in dom0 and in PVH and HVM guests
+# lose register contents when a hardware-virtualised guest runs, and crash or read wrong bytes.
+CPU = "max,-smap,-smep,-la57,-pku,-rdtscp,-xsave,-avx,-avx2"
+# One processor is as fast on a busy machine as two, and leaves room for others.
 XEN_ARGUMENTS = (
     "com1=115200,8n1 console=com1 loglvl=info guest_loglvl=all "
     f"dom0_mem={DOM0_MEMORY_MIB}M,max:{DOM0_MEMORY_MIB}M dom0_max_vcpus=1"
