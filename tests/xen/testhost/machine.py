@@ -28,7 +28,7 @@ DOM0_MEMORY_MIB = 1536
 FORWARDED = {"ssh": 22, "https": 443}
 
 # What QEMU emulates wrongly under Xen. smap, smep, la57, pku: dom0's first instructions fault.
-# rdtscp: so does a PVH guest's clock source. xsave and AVX: programs in dom0 and in PVH and HVM guests
+# rdtscp: so does a PVH guest's clock source. xsave and AVX: programs in dom0, PVH and HVM guests
 # lose register contents when a hardware-virtualised guest runs, and crash or read wrong bytes.
 CPU = "max,-smap,-smep,-la57,-pku,-rdtscp,-xsave,-avx,-avx2"
 # One processor is as fast on a busy machine as two, and leaves room for others.
