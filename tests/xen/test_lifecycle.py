@@ -127,24 +127,22 @@ class TestLifecycle:
         bench.api.call("VBD.destroy", vbd)
         bench.api.call("VDI.destroy", vdi)
 
-    def test_disk_in_use_is_unplugged_only_by_force(self, guest: Guest, table: Table) -> None:
+    # A guest that refuses cannot be had here: since 5.16 Linux gives up a disk that is in use.
+    def test_disk_in_use_is_unplugged_by_force(self, guest: Guest, table: Table) -> None:
         guest.ensure("Running")
         bench = guest.workbench
-        vbd = bench.vbd(guest.vm, bench.vdi(f"{guest.kind} forced"), "2")
+        vdi = bench.vdi(f"{guest.kind} forced")
+        vbd = bench.vbd(guest.vm, vdi, "2")
         bench.api.call("VBD.plug", vbd)
-        wait_until(
-            "the guest has its disk", lambda: guest.inside("ls /dev/xvdc 2>/dev/null; true"), 20
-        )
+        wait_until("the guest has it", lambda: guest.inside("ls /dev/xvdc 2>/dev/null; true"), 20)
         guest.inside("sleep 600 </dev/xvdc >/dev/null 2>&1 & true")
 
-        with pytest.raises(ApiError) as refused:
-            bench.api.call("VBD.unplug", vbd)
-
-        assert refused.value.code in ("DEVICE_DETACH_REJECTED", "DEVICE_DETACH_TIMEOUT")
-        assert bench.api.call("VBD.get_currently_attached", vbd) is True
         with table.step(guest.kind, "unplug a disk by force"):
             bench.api.call("VBD.unplug_force", vbd)
+
         assert bench.api.call("VBD.get_currently_attached", vbd) is False
+        path = bench.vdi_path(vdi)
+        wait_until("dom0 has let go", lambda: path not in bench.machine.run("losetup -a"), 20)
         guest.inside("killall sleep; true")
         bench.api.call("VBD.destroy", vbd)
 
