@@ -201,6 +201,10 @@ def test_a_nic_is_emulated_only_for_hvm() -> None:
     }
 
 
+def test_a_nic_plugged_into_a_running_guest_is_not_emulated() -> None:
+    assert plan_nic(vif(), "xapi0", DomainType.HVM, running=True)["nictype"] == "vif"
+
+
 @pytest.mark.parametrize(
     "path", ["relative", "/a/../b", "/a//b", "/a,b", "/a\nb", "/" + "x" * 2000, "/a/"]
 )

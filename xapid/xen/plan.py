@@ -307,13 +307,17 @@ def plan_disk(vbd: VBD, disk: BackendDisk, kind: DomainType) -> dict[str, Any]:
     return planned
 
 
-def plan_nic(vif: VIF, bridge: str, kind: DomainType) -> dict[str, Any]:
-    """The libxl_device_nic of a VIF; its device number is the VIF's `device`."""
+def plan_nic(vif: VIF, bridge: str, kind: DomainType, *, running: bool = False) -> dict[str, Any]:
+    """The libxl_device_nic of a VIF; its device number is the VIF's `device`.
+
+    running: for a guest that runs already; no emulated card can be added to an HVM guest then.
+    """
+    emulated = kind is DomainType.HVM and not running
     planned: dict[str, Any] = {
         "devid": int(vif.device),
         "mac": vif.MAC,
         "bridge": bridge,
-        "nictype": "vif_ioemu" if kind is DomainType.HVM else "vif",
+        "nictype": "vif_ioemu" if emulated else "vif",
     }
     if vif.MTU > 0:
         planned["mtu"] = vif.MTU

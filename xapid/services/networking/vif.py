@@ -152,7 +152,7 @@ class VIFService:
     async def _add(self, record: VIF, domid: int, bridge: str) -> None:
         kind = domain_type(self.store.get(record.VM))
         try:
-            await self.xen.nic_add(domid, plan_nic(record, bridge, kind))
+            await self.xen.nic_add(domid, plan_nic(record, bridge, kind, running=True))
         except XenDeviceExists as error:
             raise DeviceAlreadyAttached(record.ref) from error
         except XenTimedOut as error:
