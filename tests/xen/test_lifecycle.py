@@ -356,6 +356,9 @@ class TestGuestEndsByItself:
             assert direct_guest.domain() is None
 
 
+@pytest.mark.xfail(
+    strict=True, reason="pygrub without privileges cannot open a disk that only root may read"
+)
 def test_pygrub_boots_the_kernel_on_the_guests_own_disk(workbench: Workbench, table: Table) -> None:
     guest = workbench.guest("pygrub")
 
@@ -392,7 +395,9 @@ def test_clone_of_a_halted_vm_has_its_own_disk(workbench: Workbench, table: Tabl
 
 
 def test_running_guest_is_changed_live(workbench: Workbench, table: Table) -> None:
-    guest = workbench.guest("pvh", "changed live", VCPUs_max="2", memory_dynamic_min=str(160 * MIB))
+    small = str(160 * MIB)
+    limits = {"memory_static_min": small, "memory_dynamic_min": small}
+    guest = workbench.guest("pvh", "changed live", VCPUs_max="2", **limits)
     guest.ensure("Running")
     assert guest.inside("nproc") == "1"
 
