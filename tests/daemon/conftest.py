@@ -45,13 +45,15 @@ class UnixConnection(http.client.HTTPConnection):
         self.path = path
 
     def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
+        # Another thread may close this connection at any moment: it is ours only once it is whole.
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(self.timeout)
         try:
-            self.sock.connect(self.path)
+            connection.connect(self.path)
         except OSError:
-            self.sock.close()
+            connection.close()
             raise
+        self.sock = connection
 
 
 class UnixTransport(xmlrpc.client.Transport):
@@ -145,6 +147,10 @@ class Daemon:
 
     def kill(self) -> int:
         return self.end(signal.SIGKILL)
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
 
     def end(self, number: int) -> int:
         process, self.process = self.process, None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 import threading
@@ -184,9 +185,10 @@ def torture(kills: int, seed: int) -> tuple[Counter[str], list[str]]:
             for thread in threads:
                 thread.start()
             threads[0].join(dice.uniform(0.05, 0.6))
-            daemon.kill()
-            for thread in threads:
+            daemon.signal(signal.SIGKILL)
+            for thread in threads:  # only then may their connections be closed for them
                 thread.join()
+            daemon.kill()
             daemon.start()
             client = daemon.client()
             records = client("VM.get_all_records")
