@@ -12,7 +12,8 @@ from xapid.datamodel.enums import DomainType, VifOperations, VmOperations, VmPow
 from xapid.datamodel.network import Network
 from xapid.datamodel.vif import VIF
 from xapid.datamodel.vm import VM
-from xapid.services.networking.names import check_device, check_mac, new_mac
+from xapid.network.mac import new_mac
+from xapid.services.networking.names import check_device, check_mac
 from xapid.xen.errors import XenError, XenTimedOut, XenUnavailable
 
 from .world import Caller, World

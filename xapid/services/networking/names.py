@@ -1,19 +1,14 @@
-"""Names and addresses that a client may give, and those made when it gives none."""
+"""Names and addresses that a client may give."""
 
 from __future__ import annotations
 
-import re
-import secrets
-from collections.abc import Callable, Container
-
 from ...datamodel.errors import InvalidDevice, InvalidValue, MACInvalid
 from ...network.driver import MAX_MTU, MIN_MTU, is_name
+from ...network.mac import MAC, MULTICAST
 
 MAX_VIFS = 8
 DEFAULT_MTU = 1500
 AUTODETECT = frozenset({"", "autodetect"})
-MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
-MULTICAST, LOCAL = 0x01, 0x02
 
 
 def check_mac(mac: str) -> str:
@@ -22,18 +17,6 @@ def check_mac(mac: str) -> str:
     if not MAC.fullmatch(lower) or lower == "00:00:00:00:00:00" or int(lower[:2], 16) & MULTICAST:
         raise MACInvalid(mac[:64])
     return lower
-
-
-def new_mac(
-    taken: Container[str], random_bytes: Callable[[int], bytes] = secrets.token_bytes
-) -> str:
-    """A locally administered address that nobody has."""
-    while True:
-        octets = bytearray(random_bytes(6))
-        octets[0] = (octets[0] & ~MULTICAST) | LOCAL
-        mac = ":".join(f"{octet:02x}" for octet in octets)
-        if mac not in taken:
-            return mac
 
 
 def check_mtu(mtu: int) -> int:

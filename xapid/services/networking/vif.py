@@ -29,6 +29,7 @@ from ...datamodel.vif import VIF
 from ...datamodel.vm import VM
 from ...db.store import Store
 from ...db.transaction import Transaction
+from ...network.mac import new_mac
 from ...undo import Undo
 from ...xen.client import XenClient
 from ...xen.devices import WITH_DOMAIN, check_vm, vm_refusal
@@ -41,7 +42,7 @@ from ...xen.errors import (
 )
 from ...xen.plan import domain_type, plan_nic
 from ..ports import Call, Guests, Operations, Wires, checks, implements, overrides
-from .names import AUTODETECT, MAX_VIFS, check_device, check_mac, check_mtu, new_mac
+from .names import AUTODETECT, MAX_VIFS, check_device, check_mac, check_mtu
 
 log = structlog.get_logger(__name__)
 

@@ -132,7 +132,8 @@ class VMRecordService:
                 undo.add(self.disks.destroy, call, twins[ref])
                 call.progress(0.95 * (done + 1) / len(record.VBDs))
             async with self.store.transaction() as tx:
-                twin = _create_twin(tx, tx.get(vm), name, twins)
+                taken = {vif.MAC for vif in self.store.all(VIF)}
+                twin = _create_twin(tx, tx.get(vm), name, twins, taken)
             undo.commit()
             return twin
 
@@ -250,8 +251,13 @@ def _destroy(tx: Transaction, vm: Ref[VM]) -> None:
 
 
 def _create_twin(
-    tx: Transaction, record: VM, name: str, disks: Mapping[Ref[VBD], Ref[VDI]]
+    tx: Transaction,
+    record: VM,
+    name: str,
+    disks: Mapping[Ref[VBD], Ref[VDI]],
+    taken: set[str],
 ) -> Ref[VM]:
+    """The copy's records; its interfaces get MACs that are not among `taken`."""
     row = {n: v for n, v in record.row.items() if n not in OWN_STATE}
     other_config = {k: v for k, v in record.other_config.items() if k != "default_template"}
     twin = _create(tx, {**row, "name_label": name, "other_config": other_config})
@@ -262,7 +268,9 @@ def _create_twin(
     for nic in record.VIFs:
         vif = tx.get(nic)
         # A MAC of its own: two guests with one on a bridge would lose each other's packets.
-        tx.create(VIF, _inherited(vif, {"VM": twin, "MAC": new_mac()}))
+        mac = new_mac(taken)
+        taken.add(mac)
+        tx.create(VIF, _inherited(vif, {"VM": twin, "MAC": mac}))
     return twin
 
 
