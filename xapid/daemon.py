@@ -264,8 +264,7 @@ async def serve(config: Config) -> bool:
         stack.callback(xen.on_domains(watcher.observe))
         watcher.observe(await xen.domain_list())
         await watcher.reconcile()
-        await storage.drives.restore()
-        await networks.cards.restore()
+        await watcher.restore_devices()
 
         dispatcher = Dispatcher(
             store,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import uuid as uuids
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,37 +11,10 @@ from xapid.datamodel.enums import DomainType, VmPowerState
 from xapid.network.memory import MemoryBridges
 from xapid.xen.client import XenClient
 
+from ..conftest import Boot
 from .world import Caller, World, opened
 
 RUNNING = VmPowerState.RUNNING
-
-
-@pytest.fixture
-async def xen(tmp_path: Path) -> AsyncIterator[XenClient]:
-    """A real worker on a mock host of its own."""
-    client = await XenClient.start(
-        socket_path=tmp_path / "worker.sock",
-        lock_path=tmp_path / "worker.lock",
-        xen="mock",
-        environment={"XAPID_MOCK_STATE": str(tmp_path / "mock-host")},
-    )
-    yield client
-    await client.close()
-
-
-async def boot(xen: XenClient, kind: str, disks: tuple[dict[str, Any], ...] = ()) -> int:
-    identity = str(uuids.uuid4())
-    build: dict[str, Any] = {"max_vcpus": 1, "max_memkb": 65536, "target_memkb": 65536}
-    build[f"type.{kind}"] = {}
-    if kind != "hvm":
-        build["kernel"] = "/boot/vmlinuz"
-    info = {"type": kind, "name": f"xapid-{identity}", "uuid": identity}
-    config: dict[str, Any] = {"c_info": info, "b_info": build}
-    if disks:
-        config["disks"] = list(disks)
-    domid = await xen.domain_create(config, "{}")
-    await xen.domain_unpause(domid)
-    return domid
 
 
 @pytest.fixture
@@ -55,9 +26,9 @@ async def live(tmp_path: Path, xen: XenClient) -> AsyncIterator[World]:
 
 @pytest.mark.parametrize("kind", ["pv", "pvh", "hvm"])
 async def test_an_interface_is_plugged_and_unplugged(
-    live: World, xen: XenClient, kind: str
+    live: World, xen: XenClient, kind: str, boot: Boot
 ) -> None:
-    domid = await boot(xen, kind)
+    domid = await boot(kind)
     vm = await live.new_vm(RUNNING, domid=domid, domain_type=DomainType(kind))
     vif = await live.new_vif(vm, await live.new_network(), device="2", MTU=9000)
 
@@ -73,9 +44,9 @@ async def test_an_interface_is_plugged_and_unplugged(
 
 
 async def test_an_interface_that_another_toolstack_took_counts_as_unplugged(
-    live: World, xen: XenClient
+    live: World, xen: XenClient, boot: Boot
 ) -> None:
-    domid = await boot(xen, "pvh")
+    domid = await boot("pvh")
     vif = await live.new_vif(await live.new_vm(RUNNING, domid=domid), await live.new_network())
     await live.vif.plug(Caller(), vif)
     await xen.nic_remove(domid, devid=0, force=True)

@@ -269,16 +269,15 @@ async def test_an_attached_vif_is_not_destroyed(
         await world.vif.destroy(call, vif.ref)
 
 
-async def test_at_the_start_records_follow_what_the_domains_have(
-    world: World, network: Ref[Network]
-) -> None:
+async def test_records_follow_what_the_domains_have(world: World, network: Ref[Network]) -> None:
     gone = await plugged(world, network)
     world.xen.nics.clear()
     there = await plugged(world, network)
     await world.store.set(there.ref, VIF.currently_attached, False)
     await world.wires.detach(there.ref)
 
-    await world.vif.restore()
+    for vm in (gone.VM, there.VM):
+        await world.vif.reconcile(world.store.get(vm))
 
     assert not world.store.get(gone.ref).currently_attached
     assert world.store.get(there.ref).currently_attached

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import uuid as uuids
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,37 +12,10 @@ from xapid.datamodel.enums import DomainType, VmPowerState
 from xapid.datamodel.vbd import VBD
 from xapid.xen.client import XenClient
 
+from ..conftest import Boot
 from .world import Caller, World, closed, opened
 
 RUNNING = VmPowerState.RUNNING
-
-
-@pytest.fixture
-async def xen(tmp_path: Path) -> AsyncIterator[XenClient]:
-    """A real worker on a mock host of its own."""
-    client = await XenClient.start(
-        socket_path=tmp_path / "worker.sock",
-        lock_path=tmp_path / "worker.lock",
-        xen="mock",
-        environment={"XAPID_MOCK_STATE": str(tmp_path / "mock-host")},
-    )
-    yield client
-    await client.close()
-
-
-async def boot(xen: XenClient, kind: str, disks: tuple[dict[str, Any], ...] = ()) -> int:
-    identity = str(uuids.uuid4())
-    build: dict[str, Any] = {"max_vcpus": 1, "max_memkb": 65536, "target_memkb": 65536}
-    build[f"type.{kind}"] = {}
-    if kind != "hvm":
-        build["kernel"] = "/boot/vmlinuz"
-    info = {"type": kind, "name": f"xapid-{identity}", "uuid": identity}
-    config: dict[str, Any] = {"c_info": info, "b_info": build}
-    if disks:
-        config["disks"] = list(disks)
-    domid = await xen.domain_create(config, "{}")
-    await xen.domain_unpause(domid)
-    return domid
 
 
 @pytest.fixture
@@ -54,8 +25,8 @@ async def live(tmp_path: Path, xen: XenClient) -> AsyncIterator[World]:
     await closed(world)
 
 
-async def test_a_disk_is_plugged_and_unplugged(live: World, xen: XenClient) -> None:
-    vm = await live.new_vm(RUNNING, domid=await boot(xen, "pvh"))
+async def test_a_disk_is_plugged_and_unplugged(live: World, xen: XenClient, boot: Boot) -> None:
+    vm = await live.new_vm(RUNNING, domid=await boot("pvh"))
     vdi = await live.new_vdi(await live.new_sr())
     vbd = await live.new_vbd(vm, vdi)
 
@@ -71,9 +42,9 @@ async def test_a_disk_is_plugged_and_unplugged(live: World, xen: XenClient) -> N
 
 
 async def test_a_guest_that_refuses_is_asked_and_then_overruled(
-    live: World, xen: XenClient
+    live: World, xen: XenClient, boot: Boot
 ) -> None:
-    domid = await boot(xen, "pvh")
+    domid = await boot("pvh")
     vm = await live.new_vm(RUNNING, domid=domid)
     vbd = await live.new_vbd(vm, await live.new_vdi(await live.new_sr()))
     await live.vbd.plug(Caller(), vbd)
@@ -89,9 +60,9 @@ async def test_a_guest_that_refuses_is_asked_and_then_overruled(
 
 
 async def test_a_disk_that_another_toolstack_took_counts_as_unplugged(
-    live: World, xen: XenClient
+    live: World, xen: XenClient, boot: Boot
 ) -> None:
-    domid = await boot(xen, "pv")
+    domid = await boot("pv")
     vbd = await live.new_vbd(
         await live.new_vm(RUNNING, domid=domid, domain_type=DomainType.PV),
         await live.new_vdi(await live.new_sr()),
@@ -104,9 +75,11 @@ async def test_a_disk_that_another_toolstack_took_counts_as_unplugged(
     assert not live.store.get(vbd).currently_attached
 
 
-async def test_discs_change_in_the_drive_of_an_hvm_guest(live: World, xen: XenClient) -> None:
+async def test_discs_change_in_the_drive_of_an_hvm_guest(
+    live: World, xen: XenClient, boot: Boot
+) -> None:
     empty = {"vdev": "hda", "format": "empty", "is_cdrom": 1, "removable": 1}
-    domid = await boot(xen, "hvm", (empty,))
+    domid = await boot("hvm", empty)
     vm = await live.new_vm(RUNNING, domid=domid, domain_type=DomainType.HVM)
     drive = await live.new_drive(vm)
     await live.disks.attach(drive)

@@ -591,7 +591,7 @@ async def test_a_device_of_another_toolstack_is_left_alone(
     assert not world.leases.held(vdi)
 
 
-async def test_at_the_start_records_follow_what_the_domains_have(
+async def test_records_follow_what_the_domains_have(
     world: World, sr: Ref[SR], call: Caller
 ) -> None:
     gone = await plugged(world, await world.new_vdi(sr))
@@ -604,7 +604,8 @@ async def test_at_the_start_records_follow_what_the_domains_have(
     other = await world.new_vbd(there.VM, await world.new_vdi(sr))
     world.xen.disks[domid, "xvdb"] = {"vdev": "xvdb", "pdev_path": "/dev/elsewhere"}
 
-    await world.vbd.restore()
+    for vm in (gone.VM, there.VM):
+        await world.vbd.reconcile(world.store.get(vm))
 
     assert not world.store.get(gone.ref).currently_attached
     assert not world.leases.held(gone.VDI)

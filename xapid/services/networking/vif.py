@@ -7,11 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
-
 from ...datamodel.declare import Field, Ref
 from ...datamodel.errors import (
-    ApiError,
     BridgeNotAvailable,
     CannotPlugVIF,
     DeviceAlreadyAttached,
@@ -44,9 +41,6 @@ from ...xen.plan import domain_type, plan_nic
 from ..ports import Call, Guests, Operations, Wires, checks, implements, overrides
 from .names import AUTODETECT, MAX_VIFS, check_device, check_mac, check_mtu
 
-log = structlog.get_logger(__name__)
-
-AT_ONCE = 8
 WITHDRAW_WITHIN_S = 30.0
 CREATED_WITH = (VIF.VM, VIF.network, VIF.other_config)
 
@@ -58,23 +52,6 @@ class VIFService:
     wires: Wires
     guests: Guests
     xen: XenClient
-
-    async def restore(self) -> None:
-        """At the daemon's start, once VMs are reconciled: record which interfaces domains have.
-
-        What fails is logged.
-        """
-        limit = asyncio.Semaphore(AT_ONCE)
-
-        async def one(vm: VM) -> None:
-            async with limit:
-                try:
-                    await self.reconcile(vm)
-                except (ApiError, XenError) as error:
-                    log.error("interfaces of a guest not known", vm=vm.name_label, error=str(error))
-
-        guests = [vm for vm in self.store.all(VM) if vm.power_state in WITH_DOMAIN and vm.VIFs]
-        await asyncio.gather(*(one(vm) for vm in guests))
 
     async def reconcile(self, vm: VM) -> None:
         """Record which of a VM's devices its domain really has, and hold them. Raises XenError."""

@@ -7,12 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
-
 from ...datamodel.declare import NULL, Field, Ref
 from ...datamodel.enums import DomainType, VbdMode, VbdType
 from ...datamodel.errors import (
-    ApiError,
     DeviceAlreadyAttached,
     DeviceAlreadyExists,
     DeviceAttachTimeout,
@@ -43,9 +40,6 @@ from ..ports import Call, Guests, Operations, checks, implements, overrides
 from .devices import check_device, check_kind, check_qos, planned_vbd
 from .disks import DiskService
 
-log = structlog.get_logger(__name__)
-
-AT_ONCE = 8
 WITHDRAW_WITHIN_S = 30.0
 NO_DISC = BackendDisk("", "empty", "qdisk")
 
@@ -57,23 +51,6 @@ class VBDService:
     disks: DiskService
     guests: Guests
     xen: XenClient
-
-    async def restore(self) -> None:
-        """At the daemon's start, once VMs are reconciled: record which disks each domain has.
-
-        What fails is logged.
-        """
-        limit = asyncio.Semaphore(AT_ONCE)
-
-        async def one(vm: VM) -> None:
-            async with limit:
-                try:
-                    await self.reconcile(vm)
-                except (ApiError, XenError) as error:
-                    log.error("disks of a guest not known", vm=vm.name_label, error=str(error))
-
-        guests = [vm for vm in self.store.all(VM) if vm.power_state in WITH_DOMAIN and vm.VBDs]
-        await asyncio.gather(*(one(vm) for vm in guests))
 
     async def reconcile(self, vm: VM) -> None:
         """Record which of a VM's devices its domain really has, and hold them. Raises XenError."""

@@ -25,6 +25,7 @@ from ...datamodel.vbd import VBD
 from ...datamodel.vif import VIF
 from ...datamodel.vm import VM
 from ...db.store import Store
+from ...xen.devices import WITH_DOMAIN
 from ...xen.domains import DomainTable, half_made
 from ...xen.errors import XenError
 from ...xen.types import Domain
@@ -51,6 +52,7 @@ DUMPS = {
     OnCrashBehaviour.RENAME_RESTART,
 }
 RETRY_S = 5.0
+DEVICES_AT_ONCE = 8
 CRASHES = ("crash", "watchdog")
 
 
@@ -99,6 +101,22 @@ class Watcher:
             await asyncio.gather(*self._settling.values())
         self.operations.on_release(self.released)
         self._looking.append(asyncio.create_task(self._keep_looking(), name="keep looking"))
+
+    async def restore_devices(self) -> None:
+        """After the first look: record which devices every domain has. Logs what fails."""
+        limit = asyncio.Semaphore(DEVICES_AT_ONCE)
+
+        async def one(vm: VM, reconcile: Callable[[VM], Awaitable[None]]) -> None:
+            async with limit:
+                try:
+                    await reconcile(vm)
+                except (ApiError, XenError) as error:
+                    log.error("devices of a guest not known", vm=vm.name_label, error=str(error))
+
+        living = (vm for vm in self.store.all(VM) if vm.power_state in WITH_DOMAIN)
+        guests = [vm for vm in living if vm.VBDs or vm.VIFs]
+        for reconcile in self.device_owners:
+            await asyncio.gather(*(one(vm, reconcile) for vm in guests))
 
     async def close(self) -> None:
         """Stop settling; what is half done is done again at the next start."""
