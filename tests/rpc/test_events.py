@@ -9,8 +9,16 @@ from typing import Any
 
 import pytest
 
+from xapid.datamodel.declare import NULL
 from xapid.datamodel.network import Network
+from xapid.datamodel.registry import METHODS
 from xapid.db.events import RING
+from xapid.db.store import Store
+from xapid.rpc.answers import success
+from xapid.rpc.call import ApiCall
+from xapid.rpc.events import AT_ONCE, Events
+from xapid.rpc.sessions import Sessions
+from xapid.rpc.tasks import Tasks
 
 
 def test_a_client_hears_what_it_registered_for(front: Any, api: Any) -> None:
@@ -157,3 +165,54 @@ def test_stopping_lets_those_who_wait_go(make_front: Any) -> None:
 
     assert heard == [[]]
     assert monotonic() - began < 2.0
+
+
+READERS = 1_000
+
+
+async def test_a_thousand_readers_cost_one_encoding_of_each_event(store: Store) -> None:
+    sessions = Sessions(per_user=READERS, total=READERS)
+    events = Events(store, sessions)
+    tasks = Tasks(store)
+    calls = [
+        ApiCall(tasks, "event.next", session=sessions.begin(NULL, "root", role="pool-admin"))
+        for _ in range(READERS)
+    ]
+    for call in calls:
+        await events.register(call, ("network",))
+    waiting = [asyncio.ensure_future(events.next(call)) for call in calls]
+    await asyncio.sleep(0)
+
+    async with store.transaction() as tx:
+        refs = [tx.create(Network, {"name_label": name}) for name in ("one", "two")]
+    heard = await asyncio.gather(*waiting)
+
+    answers = [success(METHODS["event.next"].result, told).pieces for told in heard]
+    assert [event.row["ref"] for event in heard[0]] == refs
+    for place in (1, 2):  # between what stands around the events
+        assert {id(pieces[place].obj) for pieces in answers} == {id(heard[0][place - 1].encoded)}
+
+
+def test_an_event_shows_the_object_as_it_is_when_it_is_read(front: Any) -> None:
+    early, late = front.login(), front.login()
+    early.event.register(["network"])
+    late.event.register(["network"])
+    made = early.network.create({"name_label": "first"})
+    assert early.event.next()[0]["snapshot"]["name_label"] == "first"
+
+    early.network.set_name_label(made, "second")
+
+    assert [e["snapshot"]["name_label"] for e in late.event.next()] == ["second", "second"]
+
+
+def test_who_is_far_behind_gets_the_past_in_portions_and_all_of_it(front: Any) -> None:
+    api = front.login()
+    api.event.register(["network"])
+    network = front.transact(lambda tx: tx.create(Network, volatile=True))
+    front.run(flood(front, network, 2 * AT_ONCE))
+
+    portions = [api.event.next() for _ in range(3)]
+
+    assert [len(portion) for portion in portions] == [AT_ONCE, AT_ONCE, 1]
+    ids = [int(event["id"]) for portion in portions for event in portion]
+    assert ids == list(range(ids[0], ids[0] + 2 * AT_ONCE + 1))

@@ -12,7 +12,10 @@ from weakref import WeakValueDictionary
 from ..datamodel.declare import Class, Ref
 from ..datamodel.errors import EventsLost
 
-RING = 10_000
+RING = 50_000
+"""Events kept: more than a minute of a host with 1,000 busy guests, whose metrics make 3,000 events
+every 5 s. One takes 150 bytes; the record in it is shared by all events of its object."""
+
 EVERY_CLASS = "*"
 UNSEEN = frozenset({"session"})  # a session's reference is a secret of its owner
 

@@ -53,13 +53,13 @@ class Answer:
 
     __slots__ = ("length", "pieces")
 
-    def __init__(self, pieces: Sequence[bytes]) -> None:
+    def __init__(self, pieces: Sequence[bytes | memoryview]) -> None:
         self.pieces = pieces
         self.length = sum(map(len, pieces))
 
     def blocks(self, size: int = BLOCK) -> Iterator[bytes]:
         """Joined pieces of about `size` bytes each."""
-        waiting: list[bytes] = []
+        waiting: list[bytes | memoryview] = []
         held = 0
         for piece in self.pieces:
             waiting.append(piece)
@@ -73,6 +73,8 @@ class Answer:
 
 def success(type_: Type[Any], value: Any) -> Answer:
     """The answer of a call that gave a value of the declared type."""
+    if isinstance(type_, SetType) and isinstance(type_.item, RecordType):
+        return _record_set_answer(value)
     return Answer((_HEAD + encode(type_, value).encode() + _TAIL,))
 
 
@@ -89,10 +91,24 @@ def value_of(answer: Answer) -> bytes:
 
 def record_answer(record: Class) -> Answer:
     """The answer that holds one object."""
-    member = member_of(record)
+    return Answer((_HEAD, _value_in(member_of(record)), _TAIL))
+
+
+def _record_set_answer(records: Iterable[Class]) -> Answer:
+    """The answer that lists records: each is encoded once, however many callers it goes to."""
+    return Answer(
+        (
+            _HEAD + b"<value><array><data>",
+            *(_value_in(member_of(record)) for record in records),
+            b"</data></array></value>" + _TAIL,
+        )
+    )
+
+
+def _value_in(member: bytes) -> memoryview:
+    """The <value> of a struct's member, not copied."""
     start = member.index(b"<value>")  # a name is a reference of ours: no markup in it
-    end = len(member) - len(b"</member>")
-    return Answer((_HEAD + member[start:end] + _TAIL,))
+    return memoryview(member)[start : len(member) - len(b"</member>")]
 
 
 def records_answer(records: Iterable[Class]) -> Answer:
@@ -242,7 +258,7 @@ def _make_record_encoder(cls: type[Class]) -> Encoder:
 
 
 def _any_record(record: Class) -> str:
-    return _record(type(record))(record.row)
+    return str(_value_in(member_of(record)), "utf-8")
 
 
 _STRINGS = SetType(String)

@@ -17,9 +17,17 @@ from ..db.events import EVERY_CLASS, StoredEvent
 from ..db.store import Store
 from ..db.text import shown
 from ..services.ports import Call, implements_static
+from .answers import member_of
 from .sessions import LiveSession, Sessions, Subscription
 
 WAIT_S: Final = 30.0
+AT_ONCE: Final = 500
+"""Events in one answer; who is further behind gets the rest by the next calls."""
+
+ENCODED_AT_ONCE: Final = 50
+TOLD_KEPT: Final = 1024
+"""Encoded events kept for readers who are still to hear of them."""
+
 _BY_FOLDED_NAME: Final = {name.lower(): name for name in CLASSES}
 
 
@@ -33,6 +41,7 @@ class Events:
         self._feed = store.feed
         self._sessions = sessions
         self._wait_s = wait_s
+        self._told: dict[int, Event] = {}
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -69,18 +78,38 @@ class Events:
         while True:
             found = self._read(call, live)
             if found or self._stopping.is_set() or loop.time() >= deadline:
-                return tuple(_record(event) for event in found)
+                return await self._encoded(found)
             await self._wait(live.subscription, deadline)
             live = self._live(call)  # it may have been ended meanwhile
 
     def _read(self, call: Call, live: LiveSession) -> list[StoredEvent]:
-        """What the session has not heard yet, which it has then."""
+        """What the session has not heard yet, which it has then; no more than one answer holds."""
         now = live.subscription
         if now is None:
             raise SessionNotRegistered(call.session)
         newest = self._feed.current_id
         live.subscription = Subscription(now.classes, newest)
-        return self._feed.read(now.position, now.classes)
+        found = self._feed.read(now.position, now.classes)
+        if len(found) > AT_ONCE:
+            del found[AT_ONCE:]
+            live.subscription = Subscription(now.classes, found[-1].id)
+        return found
+
+    async def _encoded(self, found: list[StoredEvent]) -> tuple[Event, ...]:
+        """The events as clients see them, each made and encoded once for all who hear of it."""
+        events, fresh = [], 0
+        for stored in found:
+            event = self._told.get(stored.id)
+            if event is None or event.row["snapshot"] is not stored.snapshot:
+                event = self._told[stored.id] = _record(stored)
+                fresh += 1
+                member_of(event)
+                if fresh % ENCODED_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+            events.append(event)
+        while len(self._told) > TOLD_KEPT:
+            del self._told[next(iter(self._told))]
+        return tuple(events)
 
     async def _wait(self, now: Subscription | None, deadline: float) -> None:
         position = now.position if now else self._feed.current_id
