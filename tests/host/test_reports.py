@@ -15,6 +15,7 @@ from xapid.datamodel.errors import (
     CannotContactHost,
     InvalidValue,
     OperationNotAllowed,
+    SystemStatusRetrievalFailed,
     ValueNotSupported,
 )
 from xapid.datamodel.host import Host
@@ -47,6 +48,20 @@ async def test_debug_keys_leave_their_mark_in_xens_messages(
     await world.reports.send_debug_keys(caller, world.host, "q")
 
     assert "'q' pressed" in await world.reports.dmesg(caller, world.host)
+
+
+async def test_what_xen_refuses_has_an_error_of_its_own(
+    world: World, caller: Caller, mock_xen: XenClient
+) -> None:
+    world.reports.xen = mock_xen
+    await mock_xen.mock_fail("libxl_xen_console_read_line", count=2)
+    await mock_xen.mock_fail("libxl_send_debug_keys")
+
+    for read in (world.reports.dmesg, world.reports.dmesg_clear):
+        with pytest.raises(SystemStatusRetrievalFailed, match="libxl_xen_console_read_line"):
+            await read(caller, world.host)
+    with pytest.raises(OperationNotAllowed, match="libxl_send_debug_keys"):
+        await world.reports.send_debug_keys(caller, world.host, "q")
 
 
 @pytest.mark.parametrize("keys", ["", "q q", "q\n", "x" * 33, "é", "\0"])

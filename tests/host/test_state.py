@@ -27,6 +27,7 @@ from xapid.datamodel.errors import (
 from xapid.datamodel.host import Host
 from xapid.datamodel.vm import VM
 from xapid.services.host.machine import MachineRefused
+from xapid.xen.client import XenClient
 
 from .world import DOM0, Caller, World
 
@@ -94,6 +95,20 @@ async def test_a_disabled_host_without_guests_is_rebooted(world: World, caller: 
     await world.state.reboot(caller, world.host)
 
     assert world.machine.did == ["reboot"]
+
+
+@pytest.mark.parametrize("end", ["shutdown", "reboot"])
+async def test_a_host_whose_guests_are_not_known_is_not_ended(
+    world: World, caller: Caller, end: str, mock_xen: XenClient
+) -> None:
+    await world.disabled()
+    world.state.xen = mock_xen
+    await mock_xen.close()
+
+    with pytest.raises(OperationNotAllowed, match="whether guests run"):
+        await getattr(world.state, end)(caller, world.host)
+
+    assert world.machine.did == []
 
 
 @pytest.mark.parametrize("end", ["shutdown", "reboot"])

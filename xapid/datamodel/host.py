@@ -36,6 +36,7 @@ from .errors import (
     LicenseProcessingError,
     OperationNotAllowed,
     OtherOperationInProgress,
+    SystemStatusRetrievalFailed,
     TaskCancelled,
     ValueNotSupported,
 )
@@ -159,11 +160,15 @@ class Host(
     def reboot(self) -> None:
         """Reboot the host. It must be disabled and run no VMs."""
 
-    @message(min_role="pool-operator", this="host", raises=(HostNotLive,))
+    @message(
+        min_role="pool-operator", this="host", raises=(HostNotLive, SystemStatusRetrievalFailed)
+    )
     def dmesg(self) -> str:
         """Get the messages of Xen."""
 
-    @message(min_role="pool-operator", this="host", raises=(HostNotLive,))
+    @message(
+        min_role="pool-operator", this="host", raises=(HostNotLive, SystemStatusRetrievalFailed)
+    )
     def dmesg_clear(self) -> str:
         """Get the messages of Xen, and clear them."""
 

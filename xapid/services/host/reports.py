@@ -17,11 +17,13 @@ from ...datamodel.errors import (
     InvalidValue,
     OperationNotAllowed,
     OtherOperationInProgress,
+    SystemStatusRetrievalFailed,
 )
 from ...datamodel.host import Host
 from ...datamodel.registry import METHODS
 from ...db.text import clean_text, shown
 from ...xen.client import XenClient
+from ...xen.errors import XenError
 from ..ports import Call, implements, implements_static
 from . import tarstream
 from .machine import LOG_KEPT, Machine
@@ -55,7 +57,12 @@ class HostReportService:
 
     async def _messages(self, host: Ref[Host], *, clear: bool) -> str:
         self._check_here(host)
-        return end_of(await self.xen.console_read(clear=clear))
+        try:
+            return end_of(await self.xen.console_read(clear=clear))
+        except XenError as error:
+            raise SystemStatusRetrievalFailed(
+                f"the messages of Xen cannot be read: {clean_text(str(error))}"
+            ) from error
 
     @implements(Host.get_log)
     async def get_log(self, call: Call, host: Ref[Host]) -> str:
@@ -76,7 +83,12 @@ class HostReportService:
                     f"the keys {', '.join(sorted(ENDS_XEN))} end the host at once, "
                     f"which must be disabled and without guests: {error.code}"
                 ) from error
-        await self.xen.debug_keys(keys)
+        try:
+            await self.xen.debug_keys(keys)
+        except XenError as error:
+            raise OperationNotAllowed(
+                f"Xen did not take the keys: {clean_text(str(error))}"
+            ) from error
 
     @implements(Host.get_system_status_capabilities)
     async def get_system_status_capabilities(self, call: Call, host: Ref[Host]) -> str:

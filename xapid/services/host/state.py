@@ -28,7 +28,9 @@ from ...datamodel.host import Host
 from ...datamodel.network import Network
 from ...datamodel.vm import VM
 from ...db.store import Store
+from ...db.text import clean_text
 from ...xen.client import XenClient
+from ...xen.errors import XenError
 from ..operations import Operations
 from ..ports import Call, implements
 from .fields import check_hostname, log_destination, read_licence
@@ -156,7 +158,8 @@ class HostStateService:
     async def check_unused(self) -> None:
         """The host is disabled, nothing begins, and Xen runs nothing but the control domain.
 
-        Raises HOST_NOT_DISABLED, OTHER_OPERATION_IN_PROGRESS, HOST_HAS_RESIDENT_VMS.
+        Raises HOST_NOT_DISABLED, OTHER_OPERATION_IN_PROGRESS, HOST_HAS_RESIDENT_VMS, and
+        OPERATION_NOT_ALLOWED where Xen does not answer.
         """
         if self.store.get(self.host).enabled:
             raise HostNotDisabled()
@@ -164,7 +167,13 @@ class HostStateService:
             for task, running in vm.current_operations.items():
                 raise OtherOperationInProgress("VM", vm.ref, running, task)
         # Xen has the last word: a domain of another toolstack may be younger than our records.
-        if any(domain.domid != 0 for domain in await self.xen.domain_list()):
+        try:
+            domains = await self.xen.domain_list()
+        except XenError as error:
+            raise OperationNotAllowed(
+                f"Xen does not say whether guests run: {clean_text(str(error))}"
+            ) from error
+        if any(domain.domid != 0 for domain in domains):
             raise HostHasResidentVMs(self.host)
 
     @implements(Host.restart_agent)
