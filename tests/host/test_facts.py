@@ -19,7 +19,7 @@ from .world import DOM0, NOW, PHYSICAL, PLACES, PlayedXen, World
 
 
 async def facts_of(xen: Any) -> Any:
-    return replace(await read_facts(xen), processor=Processor("GenuineIntel", 6, 63))
+    return replace(await read_facts(xen), processor=Processor("GenuineIntel", 6, 63, "Xeon", "2"))
 
 
 async def test_the_host_shows_what_xl_info_shows(world: World) -> None:
@@ -50,6 +50,7 @@ async def test_each_processor_that_is_online_has_a_record(store: Store) -> None:
 
     assert sorted(cpus) == [0, 1, 2, 3]
     assert (cpus[0].vendor, cpus[0].family, cpus[0].model) == ("GenuineIntel", 6, 63)
+    assert (cpus[3].modelname, cpus[3].stepping) == ("Xeon", "2")
     assert cpus[0].flags == "fpu vme sse3 svm"
     assert cpus[0].speed == 2400
 
@@ -90,7 +91,33 @@ def test_the_maker_is_read_from_the_kernels_alias(tmp_path: Path) -> None:
     alias = tmp_path / "modalias"
     alias.write_text("cpu:type:x86,ven0002fam0019mod0021:feature:,0000,0001\n")
 
-    assert read_processor(alias) == Processor("AuthenticAMD", 25, 33)
+    found = read_processor(alias, tmp_path / "none")
+
+    assert found == Processor("AuthenticAMD", 25, 33)
+    assert found.model_name == "AuthenticAMD family 25 model 33"
+
+
+def test_the_makers_words_and_the_revision_are_those_of_the_first_processor(tmp_path: Path) -> None:
+    alias, cpuinfo = tmp_path / "modalias", tmp_path / "cpuinfo"
+    alias.write_text("cpu:type:x86,ven0000fam0006mod003F:feature:,0000,0001\n")
+    cpuinfo.write_text(
+        "processor\t: 0\nmodel\t\t: 63\nmodel name\t: Intel(R)  Xeon(R) CPU  @ 2.40GHz\n"
+        "stepping\t: 2\n\nprocessor\t: 1\nmodel name\t: other\nstepping\t: 9\n"
+    )
+
+    found = read_processor(alias, cpuinfo)
+
+    assert (found.model_name, found.stepping) == ("Intel(R) Xeon(R) CPU @ 2.40GHz", "2")
+
+
+def test_what_the_kernel_does_not_know_of_the_processor_stays_unknown(tmp_path: Path) -> None:
+    alias, cpuinfo = tmp_path / "modalias", tmp_path / "cpuinfo"
+    alias.write_text("cpu:type:x86,ven0000fam0006mod003F:feature:,0000,0001\n")
+    cpuinfo.write_text("processor\t: 0\nmodel name\t: \x1b[2J\nstepping\t: unknown\n")
+
+    found = read_processor(alias, cpuinfo)
+
+    assert (found.brand, found.stepping) == ("", "")
 
 
 def test_an_alias_that_is_not_there_or_says_nothing_leaves_the_maker_unknown(

@@ -5,11 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
 MODALIAS: Final = Path("/sys/devices/system/cpu/modalias")
 """What the kernel tells of the processor: libxl tells its features, and nothing of its maker."""
+
+CPUINFO: Final = Path("/proc/cpuinfo")
+"""Asked for the maker's own words and the revision alone: Xen shows the control domain both as the
+processor tells them, while everything else there is of virtual processors."""
+
+MAX_BRAND: Final = 64  # CPUID's brand string has 48 bytes
 
 # The kernel's numbers of the makers (arch/x86/include/asm/processor.h), as CPUID spells them.
 VENDORS: Final = {
@@ -51,10 +58,14 @@ class Processor:
     vendor: str = ""
     family: int = 0
     model: int = 0
+    brand: str = ""
+    stepping: str = ""
 
     @property
     def model_name(self) -> str:
-        """Words for people: no interface of Xen or the kernel outside /proc has the maker's own."""
+        """Words for people: the maker's own, or what is known."""
+        if self.brand:
+            return self.brand
         if not self.vendor:
             return ""
         return f"{self.vendor.strip()} family {self.family} model {self.model}"
@@ -63,7 +74,7 @@ class Processor:
 UNKNOWN: Final = Processor()
 
 
-def read_processor(path: Path = MODALIAS) -> Processor:
+def read_processor(path: Path = MODALIAS, cpuinfo: Path = CPUINFO) -> Processor:
     """What the host has; UNKNOWN where that cannot be read."""
     try:
         found = _MODALIAS.match(path.read_text())
@@ -72,7 +83,20 @@ def read_processor(path: Path = MODALIAS) -> Processor:
     if found is None:
         return UNKNOWN
     vendor, family, model = (int(part, 16) for part in found.groups())
-    return Processor(VENDORS.get(vendor, ""), family, model)
+    return Processor(VENDORS.get(vendor, ""), family, model, *_brand_and_stepping(cpuinfo))
+
+
+def _brand_and_stepping(cpuinfo: Path) -> tuple[str, str]:
+    """Of the first processor: Xen runs on processors of one kind. "" for what is not told."""
+    try:
+        with cpuinfo.open(encoding="ascii", errors="replace") as file:
+            first = "".join(takewhile(str.strip, file))
+    except OSError:
+        return "", ""
+    brand = re.search(r"^model name\s*: *(.+)$", first, re.MULTILINE)
+    stepping = re.search(r"^stepping\s*: *([0-9]{1,3})$", first, re.MULTILINE)
+    words = " ".join(brand[1].split())[:MAX_BRAND] if brand else ""
+    return words if words.isprintable() else "", stepping[1] if stepping else ""
 
 
 def flag_names(hw_cap: Sequence[int]) -> list[str]:

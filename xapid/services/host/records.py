@@ -182,6 +182,7 @@ def _cpus(store: Store, tx: Transaction, host: Ref[Host], facts: HostFacts) -> N
         "modelname": processor.model_name,
         "family": processor.family,
         "model": processor.model,
+        "stepping": processor.stepping,
         "flags": " ".join(flag_names(facts.physical.hw_cap)),
         "features": "-".join(f"{word:08x}" for word in facts.physical.hw_cap),
     }
