@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import tarfile
@@ -68,6 +69,39 @@ async def test_a_second_scan_keeps_the_records_and_what_clients_wrote(
     again = await only(world)
 
     assert (again.ref, again.uuid, again.other_config) == (first.ref, first.uuid, {"seen": "yes"})
+
+
+async def test_a_dump_that_comes_and_grows_while_the_daemon_runs_is_found(
+    world: World, directory: Path
+) -> None:
+    turns: asyncio.Queue[None] = asyncio.Queue()
+    waits = asyncio.Event()
+
+    async def pause(_seconds: float) -> None:
+        waits.set()
+        await turns.get()
+
+    async def look_again() -> list[HostCrashdump]:
+        await waits.wait()
+        waits.clear()
+        turns.put_nowait(None)
+        await waits.wait()
+        return world.store.all(HostCrashdump)
+
+    world.dumps.pause = pause
+    await world.dumps.start()
+    assert world.store.all(HostCrashdump) == []
+
+    dump = a_dump(directory)
+    (found,) = await look_again()
+    (dump / "vmcore").write_bytes(b"\x01" * 6000)
+    (grown,) = await look_again()
+    start = world.store.feed.current_id
+    await look_again()
+    await world.dumps.close()
+
+    assert (found.size, grown.size, found.ref) == (5011, 6011, grown.ref)
+    assert world.store.feed.current_id == start
 
 
 async def test_the_record_of_a_dump_that_is_gone_goes_too(world: World, directory: Path) -> None:

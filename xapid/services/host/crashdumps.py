@@ -23,6 +23,7 @@ from ...datamodel.declare import Ref
 from ...datamodel.errors import OperationNotAllowed
 from ...datamodel.host import Host
 from ...datamodel.host_crashdump import HostCrashdump
+from ...db.failures import StorageFailure
 from ...db.store import Store
 from ..ports import Call, implements
 from . import tarstream
@@ -32,6 +33,7 @@ from .upload import read_target, send
 log = structlog.get_logger(__name__)
 
 NAMES: Final = uuid.UUID("6d1b2f0e-3c0a-5d7e-9a57-5f1a1b0c9e42")
+RESCAN_S: Final = 30.0
 MAX_DUMPS: Final = 256
 MAX_FILES: Final = 1024
 STAMP: Final = re.compile(r"(?:.*[^0-9])?(20[0-9]{6})[-_T]?([0-9]{4}(?:[0-9]{2})?)(?:[^0-9].*)?")
@@ -53,12 +55,34 @@ class CrashdumpService:
     """The records follow the directory; a record never says where its files are.
 
     A dump is known by a UUID made of its name, so nothing that a client can write leads to a path.
+    pause: waits some seconds.
     """
 
     store: Store
     host: Ref[Host]
     directory: Path
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+    _looking: asyncio.Task[None] | None = None
     _locks: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+
+    async def start(self) -> None:
+        """Look now, and again and again: a dump may be written, or grow, while the daemon runs."""
+        await self.scan()
+        self._looking = asyncio.create_task(self._keep_looking(), name="look for crash dumps")
+
+    async def close(self) -> None:
+        """Stop looking."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+
+    async def _keep_looking(self) -> None:
+        while True:
+            await self.pause(RESCAN_S)
+            try:
+                await self.scan()
+            except (OSError, StorageFailure) as error:
+                log.warning("crash dumps not looked for", reason=str(error))
 
     async def scan(self) -> None:
         """Make records of new dumps, and remove those of dumps that are gone."""
