@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from xapid.datamodel.coverage import OTHER_HOSTS
+from xapid.datamodel.registry import METHODS
+
 from .conftest import Client, Daemon, Failure
 
 
@@ -91,3 +94,18 @@ def test_the_database_is_backed_up(client: Client, daemon: Daemon) -> None:
     client("pool.sync_database")
 
     assert len(list((daemon.state / "backup").glob("state-*.db"))) == 1
+
+
+@pytest.mark.parametrize("name", OTHER_HOSTS)
+def test_what_needs_other_hosts_is_answered_by_an_error_that_says_so(
+    client: Client, host: str, name: str
+) -> None:
+    values = {"host ref": host, "VM ref": client("VM.get_all")[0], "SR ref set": [], "string": "x"}
+    method = METHODS[name]
+    session = [client.session] if method.session else []
+    given = [values.get(param.type.name, {}) for param in method.params]
+
+    with pytest.raises(Failure) as refused:
+        client.raw(name, *session, *given)
+
+    assert refused.value.code == OTHER_HOSTS[name].code

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from xapid.datamodel.coverage import NOT_YET, OTHER_HOSTS
 from xapid.datamodel.document import reference
 from xapid.datamodel.errors import BY_CODE
+from xapid.datamodel.raises import OF_DERIVED
 from xapid.datamodel.registry import CLASSES, METHODS, Kind
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
@@ -28,6 +30,34 @@ def test_the_page_has_every_class_field_message_and_error() -> None:
         if method.kind is Kind.MESSAGE:
             assert f"#### {method.name}" in lines
     assert all(f"| {code} |" in text for code in BY_CODE)
+
+
+def test_the_counts_of_implemented_methods_add_up() -> None:
+    rows = [line.strip("| ").split(" | ") for line in reference().splitlines() if "|" in line]
+    counts = {
+        row[0]: [int(cell) for cell in row[1:]]
+        for row in rows
+        if row[0] in (*CLASSES, "all") and len(row) > 2
+    }
+
+    assert counts.keys() == {*CLASSES, "all"}
+    done, out, late = ([row[place] for row in counts.values()] for place in (1, 2, 3))
+    assert counts["all"][0] == len(METHODS) == done[-1] + out[-1] + late[-1]
+    assert (out[-1], late[-1]) == (len(OTHER_HOSTS), len(NOT_YET))
+    assert all(sum(column[:-1]) == column[-1] for column in (done, out, late))
+
+
+def test_what_is_left_out_or_late_is_a_message_that_says_so() -> None:
+    assert OTHER_HOSTS.keys() | NOT_YET <= METHODS.keys() and not OTHER_HOSTS.keys() & NOT_YET
+    for name, error in OTHER_HOSTS.items():
+        assert error in METHODS[name].raises
+
+
+def test_every_derived_methods_own_errors_are_shown() -> None:
+    rows = {line.split(" | ")[0].strip("| `"): line for line in reference().splitlines()}
+
+    for name, errors in OF_DERIVED.items():
+        assert all(error.code in rows[name] for error in errors)
 
 
 def test_an_extension_is_marked_with_its_reason() -> None:

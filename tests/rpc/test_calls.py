@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import XenAPI
 
+from xapid.datamodel.coverage import NOT_YET
 from xapid.datamodel.declare import NULL, Field, Ref
 from xapid.datamodel.errors import InvalidValue
 from xapid.datamodel.network import Network
@@ -17,7 +18,6 @@ from xapid.datamodel.registry import METHODS, Kind
 from xapid.datamodel.vm import VM
 from xapid.db.failures import StorageFailure
 from xapid.rpc.dispatch import ROLES, Dispatcher, Miswired
-from xapid.rpc.unimplemented import NOT_YET
 from xapid.services.ports import Call, checks, implements, overrides
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 
+from . import raises
+from .coverage import NOT_YET, OTHER_HOSTS
 from .declare import Class, Field, wire_name
 from .enums import ENUMERATIONS, EXTENSIONS, Enumeration
 from .errors import BY_CODE, ApiError
@@ -51,9 +53,27 @@ The methods derived for a whole class have these signatures:
 Except in the classes session, task and event, every method that is not an accessor of a field can
 also be called with `Async.` in front: it then answers at once with the reference of a task.
 
-Besides the errors that are listed with it, a method may answer with MESSAGE_METHOD_UNKNOWN,
-MESSAGE_PARAMETER_COUNT_MISMATCH, FIELD_TYPE_ERROR, HANDLE_INVALID, SESSION_INVALID,
-RBAC_PERMISSION_DENIED, NOT_IMPLEMENTED or INTERNAL_ERROR.
+"""
+
+ERRORS = """\
+### Errors that every method may answer with
+
+Those about the call and its parameters are not listed with the methods: {generic}.
+
+Of the derived methods, every `set_f`, `add_to_f` and `remove_from_f` may answer with {set},
+every `create` with {create}, every `destroy` with {destroy}, and `get_by_uuid` with UUID_INVALID;
+what more single ones answer with stands with their class.
+"""
+
+COVERAGE = """\
+## What is implemented
+
+Counted are all methods: messages, accessors and what else is derived.
+"""
+
+LEFT_OUT = """\
+Left out, because they mean something only where a pool has other hosts; so do the parameter `host`
+of `VM.start_on` and `VM.resume_on`, which must be this host:
 """
 
 
@@ -110,11 +130,54 @@ def _message(method: Method) -> Iterator[str]:
         facts.append(f"Shown in `current_operations` as `{message.operation}`.")
     if message.min_role is not None and method.session:
         facts.append(f"Needs the role {message.min_role}.")
-    codes = sorted(e.code for e in method.raises if issubclass(e, ApiError))
-    if codes:
-        facts.append(f"Errors: {', '.join(codes)}.")
+    if codes := _codes(method.raises):
+        facts.append(f"Errors: {codes}.")
+    if method.name in NOT_YET:
+        facts.append("Not implemented yet: answers NOT_IMPLEMENTED.")
     if facts:
         yield from (" ".join(facts), "")
+
+
+def _codes(errors: Iterable[type[Exception]]) -> str:
+    return ", ".join(sorted(e.code for e in errors if issubclass(e, ApiError)))
+
+
+def _errors() -> str:
+    return ERRORS.format(
+        generic=_codes(raises.GENERIC),
+        set=_codes(raises.SET),
+        create=_codes(raises.CREATE),
+        destroy=_codes(raises.DESTROY),
+    )
+
+
+def _coverage() -> Iterator[str]:
+    """How many methods of each class are carried out, and which are not."""
+    rows, total = [], [0, 0, 0, 0]
+    for cls in CLASSES.values():
+        own = {method.name for method in METHODS.values() if method.owner is cls}
+        out, late = len(own & OTHER_HOSTS.keys()), len(own & NOT_YET)
+        counts = [len(own), len(own) - out - late, out, late]
+        total = [a + b for a, b in zip(total, counts, strict=True)]
+        rows.append((cls.wire, *map(str, counts)))
+    rows.append(("all", *map(str, total)))
+    yield COVERAGE
+    yield from _table(("Class", "Methods", "Implemented", "Left out", "Not yet"), rows)
+    yield LEFT_OUT
+    yield from _table(
+        ("Message", "Answers"), ((f"`{n}`", e.code) for n, e in sorted(OTHER_HOSTS.items()))
+    )
+    if NOT_YET:
+        yield from ("Not yet: " + ", ".join(f"`{name}`" for name in sorted(NOT_YET)) + ".", "")
+
+
+def _derived_errors(cls: type[Class]) -> Iterator[str]:
+    rows = []
+    for name, errors in raises.OF_DERIVED.items():
+        if METHODS[name].owner is cls:
+            rows.append((f"`{name}`", _codes(set(errors))))
+    if rows:
+        yield from _table(("Derived method", "Further errors"), rows)
 
 
 def _class(cls: type[Class]) -> Iterator[str]:
@@ -124,6 +187,7 @@ def _class(cls: type[Class]) -> Iterator[str]:
     derived = [kind.value for kind in Kind if kind.value in cls.derived]
     if derived:
         yield from ("Derived methods: " + ", ".join(f"`{cls.wire}.{m}`" for m in derived) + ".", "")
+    yield from _derived_errors(cls)
     messages = [m for m in METHODS.values() if m.owner is cls and m.kind is Kind.MESSAGE]
     if messages:
         yield from (f"### Messages of {cls.wire}", "")
@@ -145,7 +209,7 @@ def _error_row(error: type[ApiError]) -> tuple[str, ...]:
 
 def reference() -> str:
     """The whole page."""
-    lines = [HEAD]
+    lines = [HEAD, _errors(), *_coverage()]
     lines += ["## Classes", ""]
     named = ((f"[{c.wire}](#class-{c.wire.lower()})", c.__doc__ or "") for c in CLASSES.values())
     lines += _table(("Class", "What it is"), named)

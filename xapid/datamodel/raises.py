@@ -51,8 +51,6 @@ OF_DERIVED: Final[dict[str, tuple[type[e.ApiError], ...]]] = {
         e.SRNotSharable,
     ),
     "PBD.set_device_config": (e.SRBackendFailure,),
-    "PBD.add_to_device_config": (e.SRBackendFailure,),
-    "PBD.remove_from_device_config": (e.SRBackendFailure,),
     "VBD.create": (
         *_DEVICE,
         e.VMIsTemplate,

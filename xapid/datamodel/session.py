@@ -8,6 +8,7 @@ from .declare import RW, Bool, Class, DateTime, MapOf, Ref, RefTo, ROrun, String
 from .errors import (
     ChangePasswordRejected,
     HostIsSlave,
+    OperationNotAllowed,
     PermissionDenied,
     SessionAuthenticationFailed,
 )
@@ -60,7 +61,7 @@ class Session(
         new_pwd: the password as it is to be.
         """
 
-    @static_message(min_role="pool-admin", session=False)
+    @static_message(min_role="pool-admin", raises=(OperationNotAllowed,), session=False)
     @staticmethod
     def slave_local_login_with_password(uname: str, pwd: str) -> Ref[Session]:
         """Log in to one host of a pool while its master cannot be reached.

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import structlog
 
+from ..datamodel.coverage import NOT_YET
 from ..datamodel.declare import NULL, RefTo, RefType
 from ..datamodel.errors import (
     ApiError,
@@ -37,7 +38,6 @@ from .failures import STOPPING, api_error
 from .parameters import Check, checker
 from .sessions import SHOWN, LiveSession, Sessions
 from .tasks import Tasks
-from .unimplemented import NOT_YET
 from .xmlrpc import Request
 
 log = structlog.get_logger(__name__)

@@ -41,8 +41,10 @@ class Logins:
     async def slave_local_login_with_password(
         self, call: Call, uname: str, pwd: str
     ) -> Ref[Session]:
-        """Every login is a local one: the accounts are this host's own."""
-        return await self.login_with_password(call, uname, pwd)
+        """There is no master that could be out of reach."""
+        raise OperationNotAllowed(
+            "this host runs alone and is its own master: use session.login_with_password"
+        )
 
     @implements_static(Session.logout)
     async def logout(self, call: Call) -> None:
