@@ -89,6 +89,8 @@ from .services.vm.watcher import Watcher
 from .services.vtpm import VTPMService
 from .stalls import StallWatch
 from .storage.file import FileDriver
+from .xen.bootloader import Bootloader, Pygrub, find_pygrub, reader_uids
+from .xen.bootloader_mock import MockBootloader
 from .xen.client import XenClient
 from .xen.domains import DomainTable
 from .xen.errors import XenUnavailable
@@ -227,6 +229,7 @@ async def serve(config: Config) -> bool:
             networks.wires,
             memory,
             boot_files,
+            await _make_bootloader(kind, xen, state),
             vnc,
             prepare,
             Passthrough(xen, host),
@@ -359,6 +362,16 @@ class Networks:
     wires: WireService
     cards: VIFService
     services: tuple[object, ...]
+
+
+async def _make_bootloader(
+    kind: Literal["libxl", "mock"], xen: XenClient, state: Path
+) -> Bootloader:
+    if kind == "mock":
+        return MockBootloader()
+    version = await xen.version_info()
+    pygrub = find_pygrub(f"{version.major}.{version.minor}")
+    return Pygrub(state / "bootloader", pygrub, reader_uids())
 
 
 def _make_networks(

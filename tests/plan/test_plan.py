@@ -70,7 +70,17 @@ def test_a_kernel_in_the_control_domain_is_booted_directly() -> None:
 
 def test_without_kernel_and_bootloader_it_is_as_if_pygrub_was_asked_for() -> None:
     assert plan_boot(vm()).bootloader == "pygrub"
-    assert plan(vm())["b_info"]["bootloader"] == "pygrub"
+
+
+def test_what_the_bootloader_found_is_booted_with_its_arguments() -> None:
+    found = {"kernel": "/found/kernel", "ramdisk": "/found/ramdisk", "arguments": "ro quiet"}
+
+    config = plan(vm(PV_args="quiet"), **found)
+
+    assert config["b_info"]["kernel"] == "/found/kernel"
+    assert config["b_info"]["ramdisk"] == "/found/ramdisk"
+    assert config["b_info"]["cmdline"] == "ro quiet"
+    assert "bootloader" not in config["b_info"]
 
 
 @pytest.mark.parametrize("bootloader", ["/bin/sh", "../pygrub", "pygrub -x", "eliloader"])

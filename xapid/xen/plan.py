@@ -43,10 +43,14 @@ class BackendDisk:
 
 @dataclass(frozen=True)
 class BootPaths:
-    """Kernel and ramdisk in the control domain, after the host has resolved and allowed them."""
+    """Kernel and ramdisk in the control domain, after the host has resolved and allowed them.
+
+    arguments: the kernel's, where a bootloader chose them; else the VM's own are used.
+    """
 
     kernel: str = ""
     ramdisk: str = ""
+    arguments: str = ""
 
 
 @dataclass(frozen=True)
@@ -202,16 +206,14 @@ def vcpus_at_startup(vm: VM) -> int:
 def _direct_boot(vm: VM, boot: Boot, paths: BootPaths) -> dict[str, Any]:
     check_kernel_arguments("PV_args", vm.PV_args)
     build: dict[str, Any] = {}
-    if boot.bootloader:
-        build["bootloader"] = boot.bootloader
-        if boot.bootloader_args:
-            build["bootloader_args"] = list(boot.bootloader_args)
     if paths.kernel:
         build["kernel"] = paths.kernel
+    elif boot.bootloader:
+        build["bootloader"] = boot.bootloader
     if paths.ramdisk:
         build["ramdisk"] = paths.ramdisk
-    if vm.PV_args:
-        build["cmdline"] = vm.PV_args
+    if arguments := paths.arguments or vm.PV_args:
+        build["cmdline"] = arguments
     return build
 
 

@@ -38,7 +38,6 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--stop-ms", type=int, default=60_000, help="how long to wait for operations at the end"
     )
-    parser.add_argument("--bootloader-user", help="run bootloaders of PV guests as this user")
     args = parser.parse_args(argv)
     if args.builds < 1 or args.contexts < args.builds + 2:
         parser.error("--contexts must be at least --builds + 2")
@@ -47,12 +46,11 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def prepare_environment(bootloader_user: str | None) -> None:
+def prepare_environment() -> None:
     """Set what libxl and its children read from the environment. Before any thread begins."""
-    # Bootloaders read the guest's disk: as root that has been a way out of the guest.
+    # xapid runs bootloaders itself. Should libxl ever run one: as root that has been a way out of
+    # the guest.
     os.environ["LIBXL_BOOTLOADER_RESTRICT"] = "1"
-    if bootloader_user:
-        os.environ["LIBXL_BOOTLOADER_USER"] = bootloader_user
     # Meant for this process alone, not for the Python scripts among its children.
     os.environ.pop("PYTHONPATH", None)
     # An ignored signal stays ignored in qemu and in scripts; one with a handler does not.
@@ -92,7 +90,7 @@ def wait_for_lock(path: Path, parent_fd: int | None, log: Log) -> bool:
 def main(argv: list[str] | None = None) -> NoReturn:
     """Run xapid-xen; exits with 0 (ended), 64 (usage), 69 (no Xen), 70 (gave up) or 75 (stuck)."""
     args = parse_arguments(argv)
-    prepare_environment(args.bootloader_user)
+    prepare_environment()
     if args.parent_fd is not None:
         os.set_inheritable(args.parent_fd, False)
     log = Log()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,15 @@ from ...datamodel.vm import VM
 from ...db.store import Store
 from ...db.text import clean_text
 from ...undo import Undo
+from ...xen.bootloader import Bootloader, BootloaderError
 from ...xen.client import XenClient
-from ...xen.errors import XenError, XenNoMemory
+from ...xen.errors import XenNoMemory
 from ...xen.guest_store import GuestMemory, GuestStore, plan_vm_data
 from ...xen.plan import (
     KIB,
+    BackendDisk,
     Boot,
+    BootPaths,
     cpu_mask,
     domain_type,
     memory_target,
@@ -58,6 +62,7 @@ class DomainBuilder:
     wires: Wires
     memory: MemoryLedger
     boot_files: BootFiles
+    bootloader: Bootloader
     vnc_directory: Path | None
     prepare: Callable[[int, GuestStore], Awaitable[None]]
     passthrough: Passthrough
@@ -71,20 +76,19 @@ class DomainBuilder:
         Raises what the plan, the disks, the wires, the memory and libxl refuse.
         """
         boot = plan_boot(record) if image is None else plan_restore(record)
-        config = await self._configuration(record, boot, undo, booting=image is None)
-        call.progress(AFTER_DISKS)
-        needed_kib = await self.xen.need_memory(config)
-        async with self.memory.reserved(record.uuid, needed_kib, unchecked=force):
-            try:
-                domid = await self._create(call, record, config, image)
-            except XenNoMemory as error:
-                available = await self.memory.available_kib() + needed_kib
-                raise HostNotEnoughFreeMemory(needed_kib * KIB, available * KIB) from error
-            except XenError as error:
-                if boot.bootloader and image is None and "bootloader" in "".join(error.log):
-                    raise BootloaderFailed(record.ref, clean_text(error.log[-1])) from error
-                raise
-            undo.add(self.xen.domain_destroy, domid, record.uuid)
+        async with AsyncExitStack() as until_built:
+            config = await self._configuration(
+                record, boot, undo, until_built, booting=image is None
+            )
+            call.progress(AFTER_DISKS)
+            needed_kib = await self.xen.need_memory(config)
+            async with self.memory.reserved(record.uuid, needed_kib, unchecked=force):
+                try:
+                    domid = await self._create(call, record, config, image)
+                except XenNoMemory as error:
+                    available = await self.memory.available_kib() + needed_kib
+                    raise HostNotEnoughFreeMemory(needed_kib * KIB, available * KIB) from error
+                undo.add(self.xen.domain_destroy, domid, record.uuid)
         await self.prepare(domid, _guest_store(record))
         if mask := cpu_mask(record.VCPUs_params):
             await self.xen.set_vcpu_affinity(domid, mask)
@@ -92,7 +96,13 @@ class DomainBuilder:
         return domid
 
     async def _configuration(
-        self, record: VM, boot: Boot, undo: Undo, *, booting: bool
+        self,
+        record: VM,
+        boot: Boot,
+        undo: Undo,
+        until_built: AsyncExitStack,
+        *,
+        booting: bool,
     ) -> dict[str, Any]:
         sched_params(record.VCPUs_params)  # refuse before anything was attached
         cpu_mask(record.VCPUs_params)
@@ -100,17 +110,29 @@ class DomainBuilder:
         paths = await self.boot_files.resolve(boot)
         kind = boot.domain_type
         drives, wires = self.devices(record, booting=booting)
-        planned_disks = [await self._attach_disk(ref, kind, undo) for ref in drives]
-        planned_nics = [await self._attach_nic(ref, kind, undo) for ref in wires]
+        disks = [(ref, await self._attach_disk(ref, undo)) for ref in drives]
+        nics = [await self._attach_nic(ref, kind, undo) for ref in wires]
+        if boot.bootloader and booting:
+            first = next((disk for _, disk in disks), None)
+            paths = await self._ask_bootloader(record, boot, first, until_built)
         return plan_domain(
             record,
             boot,
             paths,
-            planned_disks,
-            planned_nics,
+            [plan_disk(self.store.get(ref), disk, kind) for ref, disk in disks],
+            nics,
             vnc_socket=self.vnc_socket(record),
             pci=pci,
         )
+
+    async def _ask_bootloader(
+        self, record: VM, boot: Boot, disk: BackendDisk | None, until_built: AsyncExitStack
+    ) -> BootPaths:
+        files = self.bootloader.fetched(disk, boot.bootloader_args, record.PV_args)
+        try:
+            return await until_built.enter_async_context(files)
+        except BootloaderError as error:
+            raise BootloaderFailed(record.ref, clean_text(str(error))) from error
 
     def devices(self, record: VM, *, booting: bool) -> tuple[list[Ref[VBD]], list[Ref[VIF]]]:
         """What a new domain gets: all devices when it boots, those it had when it is restored.
@@ -132,10 +154,10 @@ class DomainBuilder:
         ]
         return [drive.ref for drive in drives], wires
 
-    async def _attach_disk(self, ref: Ref[VBD], kind: DomainType, undo: Undo) -> Mapping[str, Any]:
-        backend = await self.disks.attach(ref)
+    async def _attach_disk(self, ref: Ref[VBD], undo: Undo) -> BackendDisk:
+        disk = await self.disks.attach(ref)
         undo.add(self.disks.detach, ref)
-        return plan_disk(self.store.get(ref), backend, kind)
+        return disk
 
     async def _attach_nic(self, ref: Ref[VIF], kind: DomainType, undo: Undo) -> Mapping[str, Any]:
         bridge = await self.wires.attach(ref)
