@@ -298,3 +298,20 @@ def drive(client: Client, vm: str, vdi: str, device: str = "0", **changed: Any) 
     }
     ref: str = client("VBD.create", values)
     return ref
+
+
+def patch(client: Client, daemon: Daemon) -> str:
+    """Make, sign and upload a patch whose script says "patched"; its key is trusted then."""
+    source = daemon.state / "patch-source"
+    source.mkdir()
+    (source / "apply").write_text("#!/bin/sh\necho patched\n")
+    (source / "apply").chmod(0o755)
+    tool = [sys.executable, "-m", "xapid.services.pool.maker"]
+    key, made = daemon.state / "patch-keys" / "maker", daemon.state / "made.patch"
+    subprocess.run([*tool, "keygen", str(key)], check=True, timeout=PATIENCE_S)
+    build = ["build", str(source), "--key", f"{key}.key", "--output", str(made)]
+    build += ["--name", "fix", "--version", "1"]
+    subprocess.run([*tool, *build], check=True, timeout=PATIENCE_S)
+    url = f"http://local/pool_patch_upload?session_id={client.session}"
+    curl = ["curl", "-sS", "--unix-socket", str(daemon.socket), "-T", str(made), url]
+    return subprocess.run(curl, check=True, capture_output=True, text=True).stdout.strip()

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from xapid.datamodel.coverage import OTHER_HOSTS
 from xapid.datamodel.registry import METHODS
 
-from .conftest import Client, Daemon, Failure
+from .conftest import Client, Daemon, Failure, patch
 
 
 @pytest.fixture
@@ -70,24 +66,12 @@ def test_a_template_becomes_a_vm_with_the_disk_it_asks_for(client: Client, daemo
     assert client("VM.get_is_a_template", vm) is False
 
 
-def test_a_patch_goes_the_whole_way(client: Client, daemon: Daemon, tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    source.mkdir()
-    (source / "apply").write_text("#!/bin/sh\necho patched\n")
-    (source / "apply").chmod(0o755)
-    tool = [sys.executable, "-m", "xapid.services.pool.maker"]
-    subprocess.run([*tool, "keygen", str(daemon.state / "patch-keys" / "maker")], check=True)
-    key = daemon.state / "patch-keys" / "maker.key"
-    build = ["build", str(source), "--key", str(key), "--output", str(tmp_path / "p")]
-    subprocess.run([*tool, *build, "--name", "fix", "--version", "1"], check=True)
+def test_a_patch_goes_the_whole_way(client: Client, daemon: Daemon) -> None:
+    uploaded = patch(client, daemon)
 
-    url = f"http://local/pool_patch_upload?session_id={client.session}"
-    curl = ["curl", "-sS", "--unix-socket", str(daemon.socket), "-T", str(tmp_path / "p"), url]
-    patch = subprocess.run(curl, check=True, capture_output=True, text=True).stdout.strip()
-
-    assert client("pool_patch.get_by_name_label", "fix") == [patch]
-    assert client("pool_patch.apply", patch, client("host.get_all")[0]) == "patched\n"
-    assert client("pool_patch.get_pool_applied", patch) is True
+    assert client("pool_patch.get_by_name_label", "fix") == [uploaded]
+    assert client("pool_patch.apply", uploaded, client("host.get_all")[0]) == "patched\n"
+    assert client("pool_patch.get_pool_applied", uploaded) is True
 
 
 def test_the_database_is_backed_up(client: Client, daemon: Daemon) -> None:
