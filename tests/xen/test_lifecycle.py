@@ -356,9 +356,6 @@ class TestGuestEndsByItself:
             assert direct_guest.domain() is None
 
 
-@pytest.mark.xfail(
-    strict=True, reason="pygrub without privileges cannot open a disk that only root may read"
-)
 def test_pygrub_boots_the_kernel_on_the_guests_own_disk(workbench: Workbench, table: Table) -> None:
     guest = workbench.guest("pygrub")
 
@@ -371,6 +368,19 @@ def test_pygrub_boots_the_kernel_on_the_guests_own_disk(workbench: Workbench, ta
     with table.step("pygrub", "clean_shutdown"):
         guest.call("clean_shutdown")
     assert guest.state == "Halted"
+
+
+def test_a_disk_without_a_kernel_fails_with_pygrubs_own_words(workbench: Workbench) -> None:
+    guest = workbench.guest("pv", "nothing to boot", PV_kernel="", PV_bootloader="pygrub")
+
+    with pytest.raises(ApiError) as failed:
+        guest.call("start", False, False)
+
+    assert failed.value.code == "BOOTLOADER_FAILED"
+    assert "Unable to find partition containing kernel" in failed.value.details[-1]
+    assert guest.state == "Halted"
+    assert guest.domain() is None
+    assert workbench.machine.run("losetup --list --noheadings").strip() == ""
 
 
 def test_clone_of_a_halted_vm_has_its_own_disk(workbench: Workbench, table: Table) -> None:
