@@ -48,6 +48,7 @@ from .services.host.reports import HostReportService
 from .services.host.rules import OPERATIONS as HOST_OPERATIONS
 from .services.host.rules import host_refusal
 from .services.host.state import HostStateService
+from .services.metrics.records import govern as govern_metrics
 from .services.metrics.sampler import MetricsSampler
 from .services.networking.network import NetworkService
 from .services.networking.rules import govern as govern_networks
@@ -217,6 +218,7 @@ async def serve(config: Config) -> bool:
         networks = _make_networks(kind, store, operations, xen, guests)
         stack.push_async_callback(networks.bridges.close)
         await networks.wires.restore()
+        await govern_metrics(store)
         await operations.refresh_all()
 
         memory = MemoryLedger(xen)
@@ -286,7 +288,7 @@ async def serve(config: Config) -> bool:
                 tpms,
                 *storage.services,
                 *networks.services,
-                VMRecordService(store, operations, storage.disks),
+                VMRecordService(store, operations, storage.disks, utc_now),
                 LifecycleService(store, operations, power, xen, host),
                 LiveService(store, operations, xen),
                 crash_dumps,

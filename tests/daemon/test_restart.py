@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import uuid
+from typing import Any
 
 import pytest
 
@@ -253,3 +254,45 @@ def test_tasks_of_a_dead_instance_end_with_a_reason(
     record = daemon.client()("task.get_record", task)
     assert record["status"] == "failure"
     assert record["finished"].value > record["created"].value or record["error_info"]
+
+
+def test_what_is_measured_and_the_consoles_keep_their_references(
+    daemon: Daemon, client: Client, vm: str
+) -> None:
+    client("VM.start", vm, False, False)
+    eventually(lambda: client("VM.get_consoles", vm))
+    before = references(client, vm)
+
+    daemon.stop()
+    daemon.start()
+
+    again = daemon.client()
+    assert references(again, vm) == before
+    assert again("console.get_location", again("VM.get_consoles", vm)[0]).startswith("file:///")
+    assert again("VM_metrics.get_record", before["metrics"])["start_time"].value > "2020"
+    assert again("VM_metrics.get_record", before["metrics"])["install_time"].value > "2020"
+
+
+def references(client: Client, vm: str) -> dict[str, Any]:
+    record = client("VM.get_record", vm)
+    (vbd,) = record["VBDs"]
+    return {
+        **{name: record[name] for name in ("metrics", "guest_metrics", "consoles")},
+        "disk": client("VBD_metrics.get_uuid", client("VBD.get_metrics", vbd)),
+    }
+
+
+def test_consoles_of_a_guest_whose_host_rebooted_are_gone(
+    daemon: Daemon, client: Client, vm: str
+) -> None:
+    client("VM.start", vm, False, False)
+    eventually(lambda: client("VM.get_consoles", vm))
+    domid = client("VM.get_domid", vm)
+    daemon.stop()
+    behind(daemon, "libxl_domain_destroy", domid)
+
+    daemon.start()
+
+    again = daemon.client()
+    assert again("VM.get_power_state", vm) == "Halted"
+    assert again("console.get_all") == []

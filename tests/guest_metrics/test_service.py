@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from xapid.datamodel.declare import NULL
+from xapid.datamodel.vm import VM
 from xapid.datamodel.vm_guest_metrics import VMGuestMetrics
 from xapid.db.text import is_valid_text
 from xapid.xen.guest_tree import MAX_NODES, MAX_VALUE, GuestTree
@@ -97,6 +99,23 @@ async def test_a_rebooted_guest_keeps_its_record(world: World) -> None:
     )
 
     assert world.store.count(VMGuestMetrics) == 1
+
+
+async def test_a_record_whose_domain_ended_while_nobody_looked_goes_at_the_start(
+    world: World,
+) -> None:
+    gone, there = await world.vm(), await world.vm()
+    async with world.store.transaction() as tx:
+        for vm in (gone, there):
+            tx.set(vm.ref, VM.guest_metrics, tx.create(VMGuestMetrics))
+        tx.set(there.ref, VM.domid, 7)
+    kept = world.store.get(there.ref).guest_metrics
+    await world.service.close()
+
+    await world.service.start()
+
+    assert world.store.refs(VMGuestMetrics) == [kept]
+    assert world.store.get(gone.ref).guest_metrics == NULL
 
 
 async def test_a_change_back_and_forth_of_nothing_makes_no_event(world: World) -> None:

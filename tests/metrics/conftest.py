@@ -11,6 +11,7 @@ from xapid.datamodel.host_metrics import HostMetrics
 from xapid.datamodel.network import Network
 from xapid.datamodel.registry import CLASSES
 from xapid.db.store import Store
+from xapid.services.metrics.records import govern
 from xapid.services.metrics.sampler import MetricsSampler
 
 from .world import Clock, PlayedXen, World
@@ -24,6 +25,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         for number in range(2):
             tx.create(HostCpu, {"host": host, "number": number})
         network = tx.create(Network, {"name_label": "network"})
+    await govern(store)
     xen = PlayedXen()
     sampler = MetricsSampler(store, xen, counters=xen.counters, now=Clock())
     yield World(store, xen, sampler, host, network)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
-from xapid.datamodel.declare import NULL
 from xapid.datamodel.host_cpu import HostCpu
 from xapid.datamodel.host_metrics import HostMetrics
+from xapid.datamodel.registry import CLASSES
 from xapid.datamodel.vbd import VBD
 from xapid.datamodel.vbd_metrics import VBDMetrics
 from xapid.datamodel.vif_metrics import VIFMetrics
 from xapid.datamodel.vm import VM
 from xapid.datamodel.vm_metrics import VMMetrics
+from xapid.db.store import Store
+from xapid.services.metrics.records import govern
 from xapid.services.metrics.sampler import SCHEDULING_EVERY, MetricsSampler
 from xapid.xen.device_counters import Moved
 from xapid.xen.errors import XenUnavailable
@@ -233,23 +236,38 @@ async def test_a_foreign_domain_gets_metrics_that_go_with_it(world: World) -> No
     assert world.store.class_of(metrics) is None
 
 
-async def test_metrics_of_devices_are_made_when_there_is_something_to_measure(
+async def test_a_device_has_its_metrics_from_its_first_moment(world: World) -> None:
+    vm = await world.guest(3)
+    vbd, vif = world.store.get(vm.ref).VBDs[0], world.store.get(vm.ref).VIFs[0]
+    first = world.store.get(vbd).metrics
+
+    await world.store.set(vbd, VBD.currently_attached, False)
+    await world.sampler.sample()
+
+    assert (world.store.get(vbd).metrics, world.store.count(VBDMetrics)) == (first, 1)
+    assert world.store.get(world.store.get(vif).metrics).io_read_kbs == 0.0
+
+
+async def test_metrics_of_a_device_that_went_without_them_go_at_the_next_sample(
     world: World,
 ) -> None:
     vm = await world.guest(3)
-    vbd = world.store.get(vm.ref).VBDs[0]
-    await world.store.set(vbd, VBD.currently_attached, False)
-    await world.sampler.sample()
-    assert world.store.get(vbd).metrics == NULL
 
-    await world.store.set(vbd, VBD.currently_attached, True)
+    await world.store.transact(lambda tx: tx.destroy(world.store.get(vm.ref).VBDs[0]))
     await world.sampler.sample()
-    assert world.store.count(VBDMetrics) == 1
 
-    await world.store.transact(lambda tx: tx.destroy(vbd))
-    await world.sampler.sample()
-    assert world.store.count(VBDMetrics) == 0
-    assert world.store.count(VIFMetrics) == 1
+    assert (world.store.count(VBDMetrics), world.store.count(VIFMetrics)) == (0, 1)
+
+
+async def test_a_device_of_an_older_database_gets_its_metrics_at_the_start(tmp_path: Path) -> None:
+    store = await Store.open(tmp_path / "old.db", CLASSES)
+    async with store.transaction() as tx:
+        vbd = tx.create(VBD, {"VM": tx.create(VM, {"name_label": "old"})})
+
+    await govern(store)
+
+    assert store.class_of(store.get(vbd).metrics) is VBDMetrics
+    await store.close()
 
 
 async def test_scheduling_is_read_at_first_and_then_seldom(world: World) -> None:

@@ -96,7 +96,7 @@ class VBD(
     qos_algorithm_type = RW(String, "How access is limited; empty for not at all.")
     qos_algorithm_params = RW(MapOf(String, String), "The parameters of the limit.")
     qos_supported_algorithms = ROrun(SetOf(String), "The values that qos_algorithm_type may have.")
-    metrics = ROrun(RefTo("VBD_metrics"), "What is measured of the device.", volatile=True)
+    metrics = ROrun(RefTo("VBD_metrics"), "What is measured of the device.")
 
     @message(
         min_role="vm-admin",

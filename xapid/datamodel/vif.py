@@ -67,7 +67,7 @@ class VIF(
     )
     qos_algorithm_params = RW(MapOf(String, String), "The parameters of the limit, such as `kbps`.")
     qos_supported_algorithms = ROrun(SetOf(String), "The values that qos_algorithm_type may have.")
-    metrics = ROrun(RefTo("VIF_metrics"), "What is measured of the interface.", volatile=True)
+    metrics = ROrun(RefTo("VIF_metrics"), "What is measured of the interface.")
 
     @message(
         min_role="vm-admin",

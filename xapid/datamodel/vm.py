@@ -248,7 +248,6 @@ class VM(
     guest_metrics = ROrun(
         RefTo("VM_guest_metrics"),
         "What the guest tells about itself; null when it tells nothing.",
-        volatile=True,
     )
     last_booted_record = ROins(
         String, "The record that the VM last booted with, as text; empty before the first boot."

@@ -72,7 +72,13 @@ class GuestMetrics:
         self._stop: Callable[[], None] | None = None
 
     async def start(self) -> None:
-        """Follow the domains that there are and that will be."""
+        """Follow the domains that there are and that will be.
+
+        The records of VMs say by now which have none any more.
+        """
+        for vm in self._store.all(VM):
+            if vm.domid < 0:
+                await self._forget(vm.uuid)
         self._stop = self._xen.on_domains(self.observe)
 
     async def close(self) -> None:
@@ -160,7 +166,8 @@ class GuestMetrics:
             if known is not None:
                 tx.update(known.ref, values)
             else:
-                metrics = tx.create(VMGuestMetrics, values, volatile=True)
+                foreign = self._store.get(vm).is_foreign_domain  # then the VM itself is volatile
+                metrics = tx.create(VMGuestMetrics, values, volatile=foreign)
                 tx.set(vm, VM.guest_metrics, metrics)
 
     async def _forget(self, uuid: str) -> None:

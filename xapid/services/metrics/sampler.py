@@ -62,12 +62,11 @@ class _Reading:
 
 @dataclass(frozen=True)
 class _Change:
-    """New values for metrics that are there, or for new ones of class `cls` that `owner` gets."""
+    """New values for metrics that are there, or for new ones that the VM `owner` gets."""
 
     metrics: Ref[Any]
     values: Values
-    owner: Ref[Any] = NULL
-    cls: type[Class] | None = None
+    owner: Ref[VM] = NULL
 
 
 class MetricsSampler:
@@ -187,7 +186,10 @@ class MetricsSampler:
                 values = NO_DOMAIN
             else:
                 values = vm_values(earlier.get((domain.domid, domain.uuid)), domain)
-            yield from self._metrics_of(vm, VMMetrics, values, domain is not None)
+            if vm.metrics == NULL and domain is not None:  # another toolstack's
+                yield _Change(NULL, self._dated(values), vm.ref)
+            else:
+                yield from self._metrics_of(vm, values)
 
     def _device_changes(
         self,
@@ -201,27 +203,17 @@ class MetricsSampler:
             disk = _device(domids.get(vbd.VM), disk_number(vbd.device), vbd.currently_attached)
             seen = before.disks.get(disk) if before and disk else None
             rates = device_rates(seen, after.disks.get(disk) if disk else None, elapsed_ns)
-            yield from self._metrics_of(vbd, VBDMetrics, rates, disk is not None)
+            yield from self._metrics_of(vbd, rates)
         for vif in self._store.all(VIF):
             number = int(vif.device) if vif.device.isdecimal() else None
             nic = _device(domids.get(vif.VM), number, vif.currently_attached)
             seen = before.nics.get(nic) if before and nic else None
             rates = device_rates(seen, after.nics.get(nic) if nic else None, elapsed_ns)
-            yield from self._metrics_of(vif, VIFMetrics, rates, nic is not None)
+            yield from self._metrics_of(vif, rates)
 
-    def _metrics_of(
-        self,
-        owner: Metered,
-        cls: type[Class],
-        values: Values,
-        measured: bool,
-    ) -> Iterable[_Change]:
-        """Its metrics, made when there is something to measure."""
-        metrics = self._store.find(cls, owner.metrics)
-        if metrics is not None:
-            yield from self._unless_equal(metrics, values)
-        elif measured:
-            yield _Change(NULL, self._dated(values), owner.ref, cls)
+    def _metrics_of(self, owner: Metered, values: Values) -> Iterable[_Change]:
+        if owner.metrics != NULL:
+            yield from self._unless_equal(self._store.get(owner.metrics), values)
 
     def _unless_equal(self, record: Class, values: Values) -> Iterable[_Change]:
         row = record.row
@@ -262,9 +254,9 @@ def _device(domid: int | None, number: int | None, attached: bool) -> Device | N
 
 
 def _write(tx: Transaction, change: _Change) -> None:
-    if change.cls is None:
+    if change.owner == NULL:
         if tx.exists(change.metrics):
             tx.update(change.metrics, change.values)
     elif tx.exists(change.owner):
-        metrics = tx.create(change.cls, change.values, volatile=True)
+        metrics = tx.create(VMMetrics, change.values, volatile=True)
         tx.update(change.owner, {"metrics": metrics})

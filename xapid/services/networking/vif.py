@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...datamodel.declare import Field, Ref
+from ...datamodel.declare import NULL, Field, Ref
 from ...datamodel.errors import (
     BridgeNotAvailable,
     CannotPlugVIF,
@@ -101,6 +101,8 @@ class VIFService:
             if refused := vm_refusal(tx.get(record.VM)):
                 raise refused
             tx.destroy(vif)
+            if record.metrics != NULL:
+                tx.destroy(record.metrics)
 
     @implements(VIF.plug)
     async def plug(self, call: Call, vif: Ref[VIF]) -> None:

@@ -86,6 +86,8 @@ class VBDService:
             if refused := vm_refusal(tx.get(record.VM)):
                 raise refused
             tx.destroy(vbd)
+            if record.metrics != NULL:
+                tx.destroy(record.metrics)
             if record.VDI != NULL:
                 tx.touch(record.VDI)
 

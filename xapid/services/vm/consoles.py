@@ -25,7 +25,7 @@ TTY_WAITS_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0)
 
 @dataclass
 class Consoles:
-    """Publishes the consoles of running guests as volatile records."""
+    """Publishes the consoles of running guests; a record outlives the daemon with its guest."""
 
     store: Store
     xen: XenClient
@@ -62,17 +62,17 @@ class Consoles:
             record = tx.find(VM, vm)
             if record is None or record.domid != domid:
                 return
-            for console in record.consoles:
-                tx.destroy(console)
             locations = {ConsoleProtocol.VT100: f"file://{tty}"} if tty else {}
             if domain_type(record) is DomainType.HVM and self.vnc_directory is not None:
                 locations[ConsoleProtocol.RFB] = f"unix://{self.vnc_directory / record.uuid}"
+            for known in map(tx.get, record.consoles):
+                location = locations.pop(known.protocol, None)
+                if location is None:
+                    tx.destroy(known.ref)
+                else:
+                    tx.set(known.ref, Console.location, location)
             for protocol, location in locations.items():
-                tx.create(
-                    Console,
-                    {"VM": vm, "protocol": protocol, "location": location},
-                    volatile=True,
-                )
+                tx.create(Console, {"VM": vm, "protocol": protocol, "location": location})
 
     async def _find_tty(self, domid: int) -> str:
         for wait_s in TTY_WAITS_S:

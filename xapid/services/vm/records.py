@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from ...datamodel.declare import NULL, Field, Ref
@@ -58,6 +59,7 @@ class VMRecordService:
     store: Store
     operations: Operations
     disks: Disks
+    now: Callable[[], datetime]
 
     @overrides("VM.create")
     async def create(self, call: Call, values: Mapping[str, Any]) -> Ref[VM]:
@@ -72,7 +74,7 @@ class VMRecordService:
         check_vcpus(row)
         self._check_new(call, row)
         async with self.store.transaction() as tx:
-            return _create(tx, row)
+            return _create(tx, row, self.now())
 
     def _check_new(self, call: Call, row: Mapping[str, Any]) -> None:
         """A constructor sets what the setters would: the same checks hold."""
@@ -133,7 +135,7 @@ class VMRecordService:
                 call.progress(0.95 * (done + 1) / len(record.VBDs))
             async with self.store.transaction() as tx:
                 taken = {vif.MAC for vif in self.store.all(VIF)}
-                twin = _create_twin(tx, tx.get(vm), name, twins, taken)
+                twin = _create_twin(tx, tx.get(vm), name, twins, taken, self.now())
             undo.commit()
             return twin
 
@@ -233,8 +235,8 @@ def check_vcpus(row: Mapping[str, Any]) -> None:
         raise InvalidValue("VCPUs_at_startup", str(row["VCPUs_at_startup"]))
 
 
-def _create(tx: Transaction, row: Mapping[str, Any]) -> Ref[VM]:
-    metrics = tx.create(VMMetrics, {})
+def _create(tx: Transaction, row: Mapping[str, Any], now: datetime) -> Ref[VM]:
+    metrics = tx.create(VMMetrics, {"install_time": now})
     return tx.create(VM, {**row, "domid": -1, "metrics": metrics})
 
 
@@ -256,11 +258,12 @@ def _create_twin(
     name: str,
     disks: Mapping[Ref[VBD], Ref[VDI]],
     taken: set[str],
+    now: datetime,
 ) -> Ref[VM]:
     """The copy's records; its interfaces get MACs that are not among `taken`."""
     row = {n: v for n, v in record.row.items() if n not in OWN_STATE}
     other_config = {k: v for k, v in record.other_config.items() if k != "default_template"}
-    twin = _create(tx, {**row, "name_label": name, "other_config": other_config})
+    twin = _create(tx, {**row, "name_label": name, "other_config": other_config}, now)
     for ref in record.VBDs:
         vbd = tx.get(ref)
         values = _inherited(vbd, {"VM": twin, "VDI": disks.get(ref, vbd.VDI)})

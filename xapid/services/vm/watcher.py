@@ -103,7 +103,10 @@ class Watcher:
         self._looking.append(asyncio.create_task(self._keep_looking(), name="keep looking"))
 
     async def restore_devices(self) -> None:
-        """After the first look: record which devices every domain has. Logs what fails."""
+        """After the first look: record which devices and consoles every domain has.
+
+        Logs what fails.
+        """
         limit = asyncio.Semaphore(DEVICES_AT_ONCE)
 
         async def one(vm: VM, reconcile: Callable[[VM], Awaitable[None]]) -> None:
@@ -113,7 +116,10 @@ class Watcher:
                 except (ApiError, XenError) as error:
                     log.error("devices of a guest not known", vm=vm.name_label, error=str(error))
 
-        living = (vm for vm in self.store.all(VM) if vm.power_state in WITH_DOMAIN)
+        living = [vm for vm in self.store.all(VM) if vm.power_state in WITH_DOMAIN]
+        for vm in living:
+            if not (vm.is_control_domain or vm.is_foreign_domain):
+                self.power.consoles.publish(vm.ref, vm.domid)
         guests = [vm for vm in living if vm.VBDs or vm.VIFs]
         for reconcile in self.device_owners:
             await asyncio.gather(*(one(vm, reconcile) for vm in guests))
