@@ -235,6 +235,7 @@ async def serve(config: Config) -> bool:
             vnc,
             prepare,
             Passthrough(xen, host),
+            tpms,
         )
         consoles = Consoles(store, xen, vnc)
         stack.push_async_callback(consoles.close)

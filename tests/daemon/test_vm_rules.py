@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from .conftest import Client, Failure, vm_values
+from .conftest import Client, Daemon, Failure, vm_values
 
 REFUSED = {"hvm_serial": "file:/etc/passwd"}
 UNREADABLE = {"pci": "0000:04:00.0 -device x"}
@@ -90,3 +91,31 @@ def test_a_failed_task_says_in_a_sentence_what_failed_and_what_to_do(
     told = record["other_config"]["explanation"]
     assert told.startswith("VM.pause failed: The VM is not in a power state that the operation")
     assert "VM 'web server'" in told
+
+
+CONFIGURATION = """
+ctx, config = ffi.new('libxl_ctx **'), ffi.new('libxl_domain_config *')
+assert lib.xapid_ctx_alloc(ctx, ffi.NULL) == 0
+lib.libxl_domain_config_init(config)
+assert lib.libxl_retrieve_domain_configuration(ctx[0], {domid}, config, ffi.NULL) == 0
+print(ffi.string(lib.libxl_domain_config_to_json(ctx[0], config)).decode())
+"""
+
+
+def test_a_guests_tpm_is_served_by_the_domain_that_its_record_names(
+    daemon: Daemon, client: Client, vm: str
+) -> None:
+    backend = client("VM.create", vm_values(name_label="tpm server"))
+    vtpm = client("VTPM.create", {"VM": vm, "backend": backend})
+    refused = refusal(client, "VM.start", vm, False, False)
+    assert refused.code == "OPERATION_NOT_ALLOWED" and "tpm server" in refused.parameters[0]
+
+    client("VM.start", backend, False, False)
+    client("VM.start", vm, False, False)
+
+    domid = client("VM.get_domid", vm)
+    [told] = json.loads(daemon.xen(CONFIGURATION.format(domid=domid)))["vtpms"]
+    assert (told["backend_domid"], told["uuid"]) == (
+        int(client("VM.get_domid", backend)),
+        client("VTPM.get_uuid", vtpm),
+    )

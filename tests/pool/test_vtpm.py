@@ -68,6 +68,20 @@ async def test_a_guest_whose_tpm_nobody_serves_is_not_planned(
         service.planned(world.store.get(vm))
 
 
+async def test_a_build_that_failed_for_the_tpm_says_who_does_not_serve_it(
+    world: World, caller: Caller, service: VTPMService
+) -> None:
+    vm, backend = await new_vm(world), await new_vm(world, name_label="tpm server", **RUNNING)
+    await service.create(caller, {"VM": vm, "backend": backend})
+    log = ["libxl: libxl_create.c:1872:domcreate_attach_devices: unable to add vtpm devices"]
+
+    failure = service.failure(world.store.get(vm), log)
+
+    assert isinstance(failure, OperationNotAllowed) and "tpm server" in failure.reason
+    assert service.failure(world.store.get(vm), ["libxl: unable to add disk devices"]) is None
+    assert service.failure(world.store.get(backend), log) is None
+
+
 async def test_without_a_domain_that_serves_it_no_tpm_is_made(
     world: World, caller: Caller, service: VTPMService
 ) -> None:

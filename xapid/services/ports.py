@@ -133,6 +133,19 @@ class Wires(Protocol):
         """Let go of the network; it may be taken down when nothing else holds it."""
 
 
+class TPMs(Protocol):
+    """Virtual TPMs as the builder of domains needs them."""
+
+    def planned(self, record: VM) -> list[dict[str, Any]]:
+        """The libxl_device_vtpm of each TPM of a VM. Raises OPERATION_NOT_ALLOWED."""
+
+    def failure(self, record: VM, log: Sequence[str]) -> ApiError | None:
+        """What a build that failed says of the VM's TPMs; None when they are not the reason.
+
+        log: what libxl told while it built.
+        """
+
+
 class Guests(Protocol):
     """Running guests as the VBD and VIF services need them."""
 

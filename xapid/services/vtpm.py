@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..datamodel.declare import NULL, Ref
 from ..datamodel.enums import VmPowerState
 from ..datamodel.errors import (
+    ApiError,
     DeviceAlreadyExists,
     HandleInvalid,
     OperationNotAllowed,
@@ -65,6 +66,16 @@ class VTPMService:
                 )
             planned.append({"backend_domid": backend.domid, "devid": number, "uuid": vtpm.uuid})
         return planned
+
+    def failure(self, record: VM, log: Sequence[str]) -> ApiError | None:
+        """libxl waits for the backend's answer, which only a vtpm stub domain gives."""
+        if not record.VTPMs or not any("vtpm" in line.lower() for line in log):
+            return None
+        names = [self.store.get(self.store.get(ref).backend).name_label for ref in record.VTPMs]
+        return OperationNotAllowed(
+            f"{' and '.join(names)} serves no TPM to {record.name_label}: "
+            "a backend is a vtpm stub domain with its manager (vtpmmgr), and this host shows none"
+        )
 
 
 def check_backend(view: View, vm: VM, backend: Ref[VM]) -> None:

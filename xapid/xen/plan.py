@@ -151,11 +151,12 @@ def plan_domain(
     *,
     vnc_socket: str = "",
     pci: Sequence[PciAddress] = (),
+    vtpms: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """The whole libxl_domain_config of a VM.
 
     disks, nics: from `plan_disk` and `plan_nic`. vnc_socket: where an HVM guest's screen is served.
-    pci: devices of this host that the guest is given.
+    pci: devices of this host that the guest is given. vtpms: each a libxl_device_vtpm.
     Raises INVALID_VALUE where numbers of the record cannot make a domain.
     """
     build: dict[str, Any] = {
@@ -188,6 +189,8 @@ def plan_domain(
         config["nics"] = [dict(nic) for nic in nics]
     if pci:
         config["pcidevs"] = [device.plan() for device in pci]
+    if vtpms:
+        config["vtpms"] = [dict(vtpm) for vtpm in vtpms]
     return config
 
 

@@ -22,7 +22,7 @@ from ...db.text import clean_text
 from ...undo import Undo
 from ...xen.bootloader import Bootloader, BootloaderError
 from ...xen.client import XenClient
-from ...xen.errors import XenNoMemory
+from ...xen.errors import XenError, XenNoMemory
 from ...xen.guest_store import GuestMemory, GuestStore, plan_vm_data
 from ...xen.plan import (
     KIB,
@@ -39,7 +39,7 @@ from ...xen.plan import (
     plan_restore,
     sched_params,
 )
-from ..ports import Call, Disks, Wires
+from ..ports import Call, Disks, TPMs, Wires
 from .bootfiles import BootFiles
 from .memory import MemoryLedger
 from .passthrough import Passthrough
@@ -66,6 +66,7 @@ class DomainBuilder:
     vnc_directory: Path | None
     prepare: Callable[[int, GuestStore], Awaitable[None]]
     passthrough: Passthrough
+    tpms: TPMs
 
     async def build(
         self, call: Call, record: VM, undo: Undo, *, force: bool, image: Path | None = None
@@ -88,6 +89,10 @@ class DomainBuilder:
                 except XenNoMemory as error:
                     available = await self.memory.available_kib() + needed_kib
                     raise HostNotEnoughFreeMemory(needed_kib * KIB, available * KIB) from error
+                except XenError as error:
+                    if failure := self.tpms.failure(record, error.log):
+                        raise failure from error
+                    raise
                 undo.add(self.xen.domain_destroy, domid, record.uuid)
         await self.prepare(domid, _guest_store(record))
         if mask := cpu_mask(record.VCPUs_params):
@@ -107,6 +112,7 @@ class DomainBuilder:
         sched_params(record.VCPUs_params)  # refuse before anything was attached
         cpu_mask(record.VCPUs_params)
         pci = await self.passthrough.check(record) if booting else ()
+        vtpms = self.tpms.planned(record)
         paths = await self.boot_files.resolve(boot)
         kind = boot.domain_type
         drives, wires = self.devices(record, booting=booting)
@@ -123,6 +129,7 @@ class DomainBuilder:
             nics,
             vnc_socket=self.vnc_socket(record),
             pci=pci,
+            vtpms=vtpms,
         )
 
     async def _ask_bootloader(
