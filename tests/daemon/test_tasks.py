@@ -45,6 +45,41 @@ def test_a_start_that_is_cancelled_leaves_the_vm_halted(
     eventually(lambda: "start" in client("VM.get_allowed_operations", vm))
 
 
+def test_progress_moves_while_a_guest_is_saved(daemon: Daemon, client: Client, vm: str) -> None:
+    client("VM.start", vm, False, False)
+    daemon.knob("save_ms", 1500)
+    task = client("Async.VM.suspend", vm)
+
+    begun = eventually(lambda: float(client("task.get_progress", task)))
+    assert 0.0 < begun < 1.0
+    assert client("task.get_status", task) == "pending"
+
+    assert client.wait_for_task(task)["status"] == "success"
+
+
+@pytest.mark.parametrize(
+    ("method", "knob", "value"),
+    [
+        ("VM.suspend", "save_ms", 60_000),
+        ("VM.clean_shutdown", "ignore_shutdown", 1),
+        ("VM.clean_reboot", "ignore_shutdown", 1),
+    ],
+)
+def test_a_long_wait_for_a_guest_can_be_cancelled(
+    daemon: Daemon, client: Client, vm: str, method: str, knob: str, value: int
+) -> None:
+    daemon.knob(knob, value)
+    client("VM.start", vm, False, False)
+    task = client(f"Async.{method}", vm)
+    eventually(lambda: client("VM.get_current_operations", vm))
+
+    client("task.cancel", task)
+
+    assert client.wait_for_task(task)["status"] == "cancelled"
+    assert client("VM.get_power_state", vm) == "Running"
+    assert client("VM.get_current_operations", vm) == {}
+
+
 def test_a_task_that_has_ended_says_at_once_that_it_cannot_be_cancelled(
     client: Client, vm: str
 ) -> None:

@@ -20,6 +20,7 @@ from xapid.datamodel.errors import (
     VMIsTemplate,
 )
 from xapid.datamodel.registry import CLASSES
+from xapid.datamodel.sr import SR
 from xapid.datamodel.task import Task
 from xapid.datamodel.vm import VM
 from xapid.db.failures import StorageFailure
@@ -57,6 +58,11 @@ class Gate:
         if self.error is not None:
             raise self.error
         return vm
+
+    @implements(VM.copy)
+    async def copy(self, call: Call, vm: Ref[VM], new_name: str, sr: Ref[SR]) -> Ref[VM]:
+        with call.unbroken():
+            return await self.clone(call, vm, new_name)
 
 
 @pytest.fixture
@@ -169,6 +175,22 @@ def test_a_cancelled_task_undoes_and_says_so(
     assert record["error_info"] == ["TASK_CANCELLED", task]
     with pytest.raises(failure, match="OPERATION_NOT_ALLOWED"):
         api.task.cancel(task)
+
+
+def test_a_step_that_cannot_be_cut_short_says_so_at_once(
+    front: Any, api: Any, gate: Gate, vm: str, failure: type[Exception]
+) -> None:
+    answer = getattr(api.proxy, "Async.VM.copy")(api.me, vm, "copy", "")
+    task = str(answer["Value"])
+    assert gate.entered.wait(10)
+    assert api.task.get_allowed_operations(task) == []
+
+    with pytest.raises(failure) as refused:
+        api.task.cancel(task)
+    gate.open()
+
+    assert refused.value.error[0] == "OPERATION_NOT_ALLOWED"  # type: ignore[attr-defined]
+    assert ended(front, api, task)["status"] == "success"
 
 
 def test_a_running_task_is_not_destroyed(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ..datamodel.declare import NULL, Ref
@@ -22,6 +24,7 @@ class TaskBook(Protocol):
 
     def open_volatile(self, call: ApiCall) -> Ref[Task]: ...
     def report_progress(self, task: Ref[Task], fraction: float) -> None: ...
+    def show_cancellable(self, task: Ref[Task], *, cancellable: bool) -> None: ...
 
 
 class ApiCall:
@@ -29,6 +32,7 @@ class ApiCall:
 
     peer: the address it came from, LOCAL for the Unix socket, "" for the daemon itself.
     runner: the asyncio task that runs the method's handler, where it has one of its own.
+    in_one_piece: whether the call is in a stretch that cannot be cut short.
     """
 
     __slots__ = (
@@ -36,6 +40,7 @@ class ApiCall:
         "_task",
         "_tasks",
         "id",
+        "in_one_piece",
         "method",
         "peer",
         "runner",
@@ -61,6 +66,7 @@ class ApiCall:
         self._tasks = tasks
         self._task: Ref[Task] | None = None
         self._progress = 0.0
+        self.in_one_piece = False
 
     @property
     def task(self) -> Ref[Task]:
@@ -85,3 +91,17 @@ class ApiCall:
             self._progress = fraction
             if self._task is not None:
                 self._tasks.report_progress(self._task, fraction)
+
+    @contextmanager
+    def unbroken(self) -> Iterator[None]:
+        """A stretch that nothing can cut short within 30 s: its task cannot be cancelled then."""
+        self._keep_in_one_piece(True)
+        try:
+            yield
+        finally:
+            self._keep_in_one_piece(False)
+
+    def _keep_in_one_piece(self, kept: bool) -> None:
+        self.in_one_piece = kept
+        if self._task is not None:
+            self._tasks.show_cancellable(self._task, cancellable=not kept)

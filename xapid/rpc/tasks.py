@@ -308,6 +308,17 @@ class Tasks:
                 if tx.exists(ref):
                     tx.set(ref, Task.progress, fraction)
 
+    def show_cancellable(self, task: Ref[Task], *, cancellable: bool) -> None:
+        """Show soon whether a task that runs may be cancelled now."""
+        self._beside(self._show_cancellable(task, _RUNNING if cancellable else ()))
+
+    async def _show_cancellable(
+        self, task: Ref[Task], allowed: tuple[TaskAllowedOperations, ...]
+    ) -> None:
+        async with self._store.transaction() as tx:
+            if tx.exists(task) and tx.get(task).status is TaskStatusType.PENDING:
+                tx.set(task, Task.allowed_operations, allowed)
+
     def _beside(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._side.add(task)
@@ -379,6 +390,8 @@ class Tasks:
         runner = run.call.runner
         if runner is None or runner.done():
             raise OperationNotAllowed("the task is ending and can no longer be cancelled")
+        if run.call.in_one_piece:
+            raise OperationNotAllowed("the task is in a step that cannot be cut short; wait for it")
         if not run.cancel_asked:
             run.cancel_asked = True
             runner.cancel()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..datamodel.declare import Class, Message, Ref
+from ..datamodel.session import Session
+from ..datamodel.task import Task
 from ..db.store import Store
 from ..db.transaction import Transaction
 from .ports import Call, Refusal, View
@@ -23,6 +25,33 @@ class Rules:
     operations: tuple[enum.StrEnum, ...]
     refusal: Refusal[Any]
     neighbours: Callable[[View, Any], Sequence[Ref[Any]]] | None
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a call's work, whose progress is the share from `start` to `end` of the call's."""
+
+    whole: Call
+    start: float
+    end: float
+
+    @property
+    def user(self) -> str:
+        return self.whole.user
+
+    @property
+    def session(self) -> Ref[Session]:
+        return self.whole.session
+
+    @property
+    def task(self) -> Ref[Task]:
+        return self.whole.task
+
+    def progress(self, fraction: float) -> None:
+        self.whole.progress(self.start + min(fraction, 1.0) * (self.end - self.start))
+
+    def unbroken(self) -> AbstractContextManager[None]:
+        return self.whole.unbroken()
 
 
 class Operations:

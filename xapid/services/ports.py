@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -46,6 +46,9 @@ class Call(Protocol):
 
     def progress(self, fraction: float) -> None:
         """Say how far the call has come, 0 to 1; never goes back."""
+
+    def unbroken(self) -> AbstractContextManager[None]:
+        """A stretch that nothing can cut short within 30 s: its task cannot be cancelled then."""
 
 
 class Calls(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,8 @@ from .passthrough import Passthrough
 log = structlog.get_logger(__name__)
 
 AFTER_DISKS, AFTER_BUILD = 0.1, 0.9
+ABORTABLE_KIB = 32 << 20
+"""While libxl fills a new domain's memory nothing can stop it; more may take half a minute."""
 
 
 @dataclass
@@ -84,8 +86,10 @@ class DomainBuilder:
             call.progress(AFTER_DISKS)
             needed_kib = await self.xen.need_memory(config)
             async with self.memory.reserved(record.uuid, needed_kib, unchecked=force):
+                large = needed_kib > ABORTABLE_KIB
                 try:
-                    domid = await self._create(call, record, config, image)
+                    with call.unbroken() if large else nullcontext():
+                        domid = await self._create(call, record, config, image)
                 except XenNoMemory as error:
                     available = await self.memory.available_kib() + needed_kib
                     raise HostNotEnoughFreeMemory(needed_kib * KIB, available * KIB) from error

@@ -39,7 +39,7 @@ from ...xen.plan import (
     cpu_mask,
     sched_params,
 )
-from ..operations import Operations
+from ..operations import Operations, Part
 from ..ports import Call, Disks, checks, implements, overrides
 
 MAX_VCPUS = 4095  # what libxl's bitmaps and Xen's HVM limit leave no guest to reach
@@ -130,9 +130,11 @@ class VMRecordService:
                 disk = self.store.get(ref)
                 if disk.type is VbdType.CD or disk.VDI == NULL:
                     continue
-                twins[ref] = await self._duplicate_disk(call, disk.VDI, sr)
+                share = 0.95 / len(record.VBDs)
+                part = Part(call, share * done, share * (done + 1))
+                twins[ref] = await self._duplicate_disk(part, disk.VDI, sr)
                 undo.add(self.disks.destroy, call, twins[ref])
-                call.progress(0.95 * (done + 1) / len(record.VBDs))
+                part.progress(1.0)
             async with self.store.transaction() as tx:
                 taken = {vif.MAC for vif in self.store.all(VIF)}
                 twin = _create_twin(tx, tx.get(vm), name, twins, taken, self.now())
