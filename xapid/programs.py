@@ -7,7 +7,7 @@ import contextlib
 import io
 import os
 import signal
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -49,15 +49,17 @@ async def run(
     directory: Path = Path("/"),
     environment: Mapping[str, str] | None = None,
     output_kept: int = OUTPUT_KEPT,
+    heard: Callable[[bytes], None] | None = None,
 ) -> Finished:
     """Run a program to its end; the last `output_kept` bytes of stdout and stderr are kept.
 
-    environment: beside PATH and the C locale; nothing of the daemon's own is handed on. The
+    environment: beside PATH and the C locale; nothing of the daemon's own is handed on.
+    heard: told each piece of output as it comes, for programs that say how far they are. The
     program leads a process group of its own, which is ended at the deadline, when the caller is
     cancelled, and when the program leaves processes behind that hold its output open.
     Raises ProgramMissing, ProgramTookTooLong.
     """
-    tail = _Tail(output_kept)
+    tail = _Tail(output_kept, heard)
     # A pipe of our own: asyncio's process.wait() also waits for whoever else holds its pipes.
     source, sink = os.pipe()
     reader = asyncio.create_task(tail.read(source))
@@ -92,8 +94,9 @@ async def run(
 class _Tail:
     """The last bytes of a stream."""
 
-    def __init__(self, kept: int) -> None:
+    def __init__(self, kept: int, heard: Callable[[bytes], None] | None) -> None:
         self._kept = kept
+        self._heard = heard
         self._held = bytearray()
         self._cut = False
 
@@ -106,6 +109,8 @@ class _Tail:
         )
         try:
             while chunk := await stream.read(1 << 16):
+                if self._heard is not None:
+                    self._heard(chunk)
                 self._held += chunk
                 if len(self._held) > self._kept:
                     del self._held[: -self._kept]

@@ -151,6 +151,19 @@ class Directory:
         os.rename(old, new, src_dir_fd=self.fd, dst_dir_fd=self.fd)
         self.sync()
 
+    def link(self, old: str, new: str) -> None:
+        """Give a file a second name."""
+        os.link(old, new, src_dir_fd=self.fd, dst_dir_fd=self.fd, follow_symlinks=False)
+        self.sync()
+
+    def sync_file(self, name: str) -> None:
+        """Let a file's content reach the disk."""
+        fd = self.open(name, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
     def remove(self, *names: str) -> None:
         """Remove what there is of these names."""
         for name in names:

@@ -285,6 +285,19 @@ class Repository(Protocol):
     async def deactivate(self, location: str) -> None:
         """Take one `activate` back."""
 
+    async def locate(self, uuid: str) -> str:
+        """The location that a volume with this uuid has, or would have."""
+
+    async def reclaimable(self) -> bool:
+        """Whether `reclaim` would find something to do now."""
+
+    async def reclaim(self, progress: Progress) -> None:
+        """Give back space that volumes which are gone still hold, where that takes long.
+
+        It gives way to everything else: a volume that somebody wants is left as it is. What
+        volumes hold never changes. Cancelling ends it; nothing is lost then.
+        """
+
 
 class Driver(Protocol):
     """A kind of storage."""
@@ -297,9 +310,6 @@ class Driver(Protocol):
 
         Raises ConfigMissing, ConfigInvalid.
         """
-
-    def location_of(self, uuid: str) -> str:
-        """The location that a volume with this uuid has."""
 
     def check_location(self, location: str) -> None:
         """Check a client's location. Raises LocationInvalid."""

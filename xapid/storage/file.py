@@ -1,40 +1,38 @@
-"""The `file` kind of storage: raw sparse images in one directory of this host.
+"""The `file` kind of storage: disk images in one directory of this host.
 
-A volume is `<uuid>.raw` with its label beside it in `<uuid>.json`; while staged it is called
-`<uuid>.staged`, once retired `<uuid>.retired`. `xapid-sr.json` says which SR the directory holds,
-and whoever has the SR attached holds a lock on it. Other files are left alone and never shown.
-
-Blkback reads the images through loop devices that libxl's block script sets up.
+New disks are raw unless the SR says qcow2: whatever reads a disk in the control domain, such as a
+bootloader, reads raw ones. Blkback reads raw images through loop devices that libxl's block script
+sets up; qcow2 images are served by a qemu.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from .blocking import Threads
-from .directory import Directory, check_path, failures, open_directory, space
-from .driver import (
-    Capability,
-    ConfigMissing,
-    DriverInfo,
-    Found,
-    RepositoryInUse,
-    RepositoryMissing,
-)
-from .images import OURS, FileRepository, uuid_of
-from .label import MARKER, Marker, read_marker, write_marker
+from .directory import check_path
+from .driver import Capability, ConfigMissing, DriverInfo, Found
+from .homes import FORMAT_KEY, Home, check_tools, chosen_format, format_help
+from .image_names import image_at
+from .images import FileRepository
+
+CAPABILITIES = frozenset(Capability) - {
+    Capability.VDI_SNAPSHOT_IN_USE,
+    Capability.VDI_RESIZE_ONLINE,
+}
+"""What directories of images can do, whatever they are on."""
 
 INFO = DriverInfo(
     type="file",
     name="Directory of disk images",
-    description="Raw, sparse images in a directory of this host; clones and snapshots are copies.",
-    configuration={"location": "Absolute path of the directory; made if it does not exist."},
+    description="Sparse images, raw or qcow2, in a directory of this host.",
+    configuration={
+        "location": "Absolute path of the directory; made if it does not exist.",
+        FORMAT_KEY: format_help("raw"),
+    },
     required=frozenset({"location"}),
-    capabilities=frozenset(Capability)
-    - {Capability.VDI_SNAPSHOT_IN_USE, Capability.VDI_RESIZE_ONLINE},
+    capabilities=CAPABILITIES,
 )
 
 
@@ -45,29 +43,30 @@ class FileDriver:
 
     def __init__(self, roots: Sequence[PurePosixPath] = ()) -> None:
         self._roots = tuple(roots)
-        self._threads = Threads("storage-file")
+        self._threads = Threads("file storage")
 
     def check(self, device_config: Mapping[str, str]) -> None:
         self._path(device_config)
-
-    def location_of(self, uuid: str) -> str:
-        return f"{uuid}.raw"
+        chosen_format(device_config)
 
     def check_location(self, location: str) -> None:
-        uuid_of(location)
+        image_at(location)
 
     async def probe(self, device_config: Mapping[str, str]) -> Sequence[Found]:
         path = self._path(device_config)
-        return await self._threads.run(self._probe, path)
+        home = Home("location", path, "raw")
+        return await self._threads.run(home.probe, {"location": str(path)})
 
     async def create(self, uuid: str, device_config: Mapping[str, str], name: str) -> None:
-        path = self._path(device_config)
-        await self._threads.run(self._create, path, uuid, name)
+        home = Home("location", self._path(device_config), "raw")
+        chosen = chosen_format(device_config) or "raw"
+        await check_tools(chosen)
+        await self._threads.run(home.make, uuid, name, chosen)
 
     async def attach(self, uuid: str, device_config: Mapping[str, str]) -> FileRepository:
         path = self._path(device_config)
-        directory, lock = await self._threads.run(self._attach, path, uuid)
-        return FileRepository(path, directory, lock, self._threads)
+        chosen = chosen_format(device_config)
+        return await Home("location", path, "raw").attach(uuid, chosen, Threads(str(path)))
 
     async def close(self) -> None:
         self._threads.close()
@@ -77,58 +76,3 @@ class FileDriver:
         if not location:
             raise ConfigMissing("location")
         return check_path("location", location, self._roots)
-
-    def _probe(self, path: PurePosixPath) -> Sequence[Found]:
-        directory = Directory(open_directory("location", path, create=False))
-        try:
-            marker = read_marker(directory)
-            if marker is None:
-                return ()
-            size = space(directory.fd).total
-            return (Found(marker.uuid, {"location": str(path)}, marker.name, size),)
-        finally:
-            directory.close()
-
-    def _create(self, path: PurePosixPath, uuid: str, name: str) -> None:
-        made = not os.path.lexists(path)
-        directory = Directory(open_directory("location", path, create=True))
-        try:
-            if directory.exists(MARKER):
-                _refuse_unless_abandoned(path, directory)
-            with failures(f"cannot write in {path}", fd=directory.fd):
-                write_marker(directory, Marker(uuid, name, made))
-        finally:
-            directory.close()
-
-    def _attach(self, path: PurePosixPath, uuid: str) -> tuple[Directory, int]:
-        directory = Directory(open_directory("location", path, create=False))
-        try:
-            marker = read_marker(directory)
-            if marker is None or marker.uuid != uuid:
-                raise RepositoryMissing(f"{path} does not hold the storage repository {uuid}")
-            with failures(f"cannot open {path}"):
-                lock = directory.open(MARKER, os.O_RDONLY)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                os.close(lock)
-                raise RepositoryInUse(f"{path} is attached already") from None
-        except BaseException:
-            directory.close()
-            raise
-        return directory, lock
-
-
-def _refuse_unless_abandoned(path: PurePosixPath, directory: Directory) -> None:
-    """A marker without images is what a creation leaves that was cut short; it may be replaced."""
-    with failures(f"cannot read {path}"):
-        lock = directory.open(MARKER, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        attached = False
-    except OSError:
-        attached = True
-    finally:
-        os.close(lock)
-    if attached or any(OURS.fullmatch(name) for name in directory.names()):
-        raise RepositoryInUse(f"{path} already holds a storage repository")

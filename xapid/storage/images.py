@@ -1,86 +1,98 @@
-"""An attached directory of raw images: what the `file` kind of storage does with it."""
+"""An attached directory of images: what every kind of storage on a file system does with it."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from contextlib import suppress
-from pathlib import Path, PurePosixPath
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Collection, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 import structlog
 
+from . import qemu_img
 from .blocking import Threads, Watch
+from .chains import Merge
 from .directory import Directory, failures, space
 from .driver import (
     Access,
-    LocationInvalid,
     NewVolume,
-    NoSpace,
     NotSupported,
     Progress,
-    RepositoryNotEmpty,
     ShrinkRefused,
     Space,
+    StorageError,
+    StorageTimeout,
     Volume,
-    VolumeExists,
     VolumeInUse,
     VolumeLabel,
-    VolumeMissing,
 )
-from .label import MARKER, read_label, read_marker, write_label
+from .image_files import Branch, ImageFiles
+from .image_names import Format, Image, aligned, image_at
 from .sparse import copy_image
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 log = structlog.get_logger()
 
-UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-LIVE = re.compile(rf"({UUID})\.raw")
-OURS = re.compile(rf"({UUID})\.(raw|staged|retired|json|json\.new)")
-ALIGNMENT = 4096
-MAX_SIZE = 64 << 40
-"""More than file systems can hold in one file; beyond it arithmetic on sectors gets unsafe."""
+RAW_KINDS = frozenset({"suspend", "crashdump"})
+"""Written and read by Xen itself, which knows no other format."""
 
 
-def aligned(size: int) -> int:
-    """The size an image gets: whole 4 KiB sectors, which every block size divides.
+@dataclass
+class Merging:
+    """A merge under way. work: what copies the data; given up: somebody wants one of its disks."""
 
-    Raises NoSpace for more than any image can have.
-    """
-    if size > MAX_SIZE:
-        raise NoSpace(size, MAX_SIZE)
-    return -(-size // ALIGNMENT) * ALIGNMENT
+    merge: Merge
+    work: asyncio.Future[None]
+    given_up: bool = False
 
 
 class FileRepository:
-    """Implements `Repository` on an attached directory."""
+    """Implements `Repository` on an attached directory. format: what new volumes are.
+
+    lock: a descriptor whose closing lets others attach the directory; -1 for none.
+    """
 
     def __init__(
-        self, path: PurePosixPath, directory: Directory, lock: int, threads: Threads
+        self,
+        path: PurePosixPath,
+        directory: Directory,
+        lock: int,
+        threads: Threads,
+        format: Format = "raw",  # noqa: A002
     ) -> None:
-        self._path = path
+        self._files = ImageFiles(path, directory)
         self._directory = directory
         self._flock = lock
         self._threads = threads
-        self._changing = asyncio.Lock()  # one change of names at a time
-        self._in_flight: set[str] = set()  # staged or retired by this instance, not settled yet
+        self._format = format
+        self.changing = asyncio.Lock()  # one change of names at a time
         self._active: Counter[str] = Counter()
+        self._writers: set[str] = set()
+        self._merging: Merging | None = None
+        self._unmergeable: set[str] = set()
 
     async def detach(self) -> None:
-        async with self._changing:
-            self._directory.close()
-            if self._flock >= 0:
-                os.close(self._flock)
-                self._flock = -1
+        async with self.changing:
+            if self._directory.fd < 0:
+                return
+            await self._give_up_merging(None)
+            try:
+                await self._threads.run(self._close)
+            finally:
+                self._threads.close()
+
+    def _close(self) -> None:
+        self._directory.close()
+        if self._flock >= 0:
+            os.close(self._flock)
+            self._flock = -1
 
     async def destroy(self) -> None:
-        async with self._changing:
-            await self._threads.run(self._destroy)
+        async with self.changing:
+            await self._give_up_merging(None)
+            await self._threads.run(self._files.destroy)
         await self.detach()
 
     async def stat(self) -> Space:
@@ -88,85 +100,215 @@ class FileRepository:
             return await self._threads.run(space, self._directory.fd)
 
     async def scan(self, known: Collection[str]) -> Sequence[Volume]:
-        async with self._changing:
-            return await self._threads.run(self._scan, frozenset(known))
+        async with self.changing:
+            return await self._threads.run(self._files.scan, frozenset(known))
+
+    async def locate(self, uuid: str) -> str:
+        found = await self._threads.run(self._files.find, uuid)
+        return found or f"{uuid}.{self._format}"
 
     async def create(self, new: NewVolume) -> Volume:
-        async with self._changing:
-            staging = self._threads.run(self._stage, new, None)
-            return await self._or_else(staging, self._purge, new.uuid)
+        image = Image(new.uuid, self._format_of(new))
+        async with self.changing, _Staging(self, new.uuid, held=True):
+            if image.format == "raw":
+                return await self._threads.run(self._files.stage_raw, image, new, None)
+            size = aligned(new.size)
+            await self._threads.run(self._files.reserve, image)
+            await qemu_img.create(self._files.at(image.staged), size)
+            return await self._threads.run(self._files.finish_staging, image, new)
 
     async def copy(self, source: Access, new: NewVolume, progress: Progress) -> Volume:
-        if source.format != "raw":
-            raise NotSupported(f"this storage cannot read {source.format} images")
-        return await self._filled(new, progress, lambda: os.open(source.path, os.O_RDONLY))
+        image = Image(new.uuid, self._format_of(new))
+        if source.format == "raw" == image.format:
+            return await self._filled(
+                image, new, progress, lambda: os.open(source.path, os.O_RDONLY | os.O_CLOEXEC)
+            )
+        return await self._converted(source, image, new, progress)
 
     async def clone(self, location: str, new: NewVolume, progress: Progress) -> Volume:
-        await self.look(location)
-        return await self._filled(
-            new, progress, lambda: self._directory.open(location, os.O_RDONLY)
-        )
+        image = image_at(location)
+        if image.format == "raw":
+            await self.look(location)
+            twin = Image(new.uuid, "raw")
+            opened = lambda: self._directory.open(location, os.O_RDONLY)  # noqa: E731
+            return await self._filled(twin, new, progress, opened)
+        async with self.changing:
+            branch = await self._threads.run(self._files.plan_branch, image)
+            if location in self._writers:
+                raise VolumeInUse(location)
+            if not branch.too_deep:
+                volume = await self._branch(image, new, branch)
+                progress(1.0)
+                return volume
+        source = await self.activate(location, writable=False)
+        try:
+            return await self._converted(source, Image(new.uuid, "qcow2"), new, progress)
+        finally:
+            await self.deactivate(location)
 
     async def publish(self, location: str) -> None:
-        uuid = uuid_of(location)
-        async with self._changing:
-            await self._threads.run(self._move, uuid, "staged", "raw")
-            self._in_flight.discard(uuid)
+        image = image_at(location)
+        async with self.changing:
+            await self._threads.run(self._files.move, image, image.staged, image.live)
+            self._files.in_flight.discard(image.uuid)
 
     async def retire(self, location: str) -> None:
-        uuid = uuid_of(location)
-        async with self._changing:
-            if self._active[uuid]:
+        image = image_at(location)
+        async with self.changing:
+            if self._active[location]:
                 raise VolumeInUse(location)
-            self._in_flight.add(uuid)
-            retiring = self._threads.run(self._move, uuid, "raw", "retired")
+            await self._give_up_merging(location)
+            self._files.in_flight.add(image.uuid)
             try:
-                await self._or_else(retiring, self._move, uuid, "retired", "raw")
+                await self._threads.run(self._files.move, image, image.live, image.retired)
+            except asyncio.CancelledError:
+                await self._threads.run(self._files.move, image, image.retired, image.live)
+                self._files.in_flight.discard(image.uuid)
+                raise
             except BaseException:
-                self._in_flight.discard(uuid)
+                self._files.in_flight.discard(image.uuid)
                 raise
 
     async def reinstate(self, location: str) -> None:
-        uuid = uuid_of(location)
-        async with self._changing:
-            await self._threads.run(self._move, uuid, "retired", "raw")
-            self._in_flight.discard(uuid)
+        image = image_at(location)
+        async with self.changing:
+            await self._threads.run(self._files.move, image, image.retired, image.live)
+            self._files.in_flight.discard(image.uuid)
 
     async def purge(self, location: str) -> None:
-        uuid = uuid_of(location)
-        async with self._changing:
-            await self._threads.run(self._purge, uuid)
+        image = image_at(location)
+        async with self.changing:
+            await self.abandon(image.uuid)
 
     async def resize(self, location: str, size: int) -> Volume:
-        async with self._changing:
-            return await self._threads.run(self._resize, uuid_of(location), aligned(size))
+        image, size = image_at(location), aligned(size)
+        async with self.changing:
+            now = await self._threads.run(self._files.check_chain, image)
+            if size < now.virtual_size:
+                raise ShrinkRefused(location, now.virtual_size)
+            if self._active[location]:
+                raise NotSupported(f"{location} is in use and cannot grow now")
+            if size == now.virtual_size:
+                return now
+            await self._give_up_merging(location)
+            if image.format == "raw":
+                await self._threads.run(self._files.resize_raw, image, size)
+            else:
+                await qemu_img.resize(self._files.at(location), size)
+                await self._threads.run(self._directory.sync_file, location)
+            return await self._threads.run(self._files.look, image)
 
     async def describe(self, location: str, label: VolumeLabel) -> None:
-        uuid = uuid_of(location)
-        async with self._changing:
-            await self._threads.run(self._describe, uuid, label)
+        image = image_at(location)
+        async with self.changing:
+            await self._threads.run(self._files.describe, image, label)
 
     async def look(self, location: str) -> Volume:
-        return await self._threads.run(self._look, uuid_of(location))
+        return await self._threads.run(self._files.look, image_at(location))
 
     async def activate(self, location: str, *, writable: bool) -> Access:
-        uuid = uuid_of(location)
-        async with self._changing:
-            await self._threads.run(self._look, uuid)
-            self._active[uuid] += 1
-        return Access(str(self._path / location))
+        image = image_at(location)
+        async with self.changing:
+            await self._give_up_merging(location)
+            await self._threads.run(self._files.check_chain, image)
+            self._active[location] += 1
+            if writable:
+                self._writers.add(location)
+        path = self._files.at(location)
+        return Access(path) if image.format == "raw" else Access(path, "qcow2", "qdisk")
 
     async def deactivate(self, location: str) -> None:
-        uuid = uuid_of(location)
-        async with self._changing:
-            if self._active[uuid] <= 1:
-                del self._active[uuid]
+        async with self.changing:
+            if self._active[location] <= 1:
+                del self._active[location]
+                self._writers.discard(location)
             else:
-                self._active[uuid] -= 1
+                self._active[location] -= 1
+
+    # Space that chains hold for nothing
+
+    async def reclaimable(self) -> bool:
+        async with self.changing:
+            return await self._next_merge() is not None
+
+    async def reclaim(self, progress: Progress) -> None:
+        done = 0
+        while True:
+            async with self.changing:
+                merge = await self._next_merge()
+                if merge is None:
+                    return
+                report = _part(progress, done)
+                size = (
+                    await self._threads.run(self._files.chains.header, merge.child)
+                ).virtual_size
+                work = qemu_img.commit(self._files.at(merge.child), size, report)
+                merging = self._merging = Merging(merge, asyncio.ensure_future(work))
+            await self._finish_merge(merging)
+            done += 1
+
+    async def _next_merge(self) -> Merge | None:
+        if self._files.incomplete or self._merging is not None:
+            return None
+        with failures("cannot read the chains of disks"):
+            merges = await self._threads.run(self._files.merges, frozenset(self._active))
+        return next((merge for merge in merges if merge.base not in self._unmergeable), None)
+
+    async def _finish_merge(self, merging: Merging) -> None:
+        merge = merging.merge
+        try:
+            await merging.work
+            async with self.changing:
+                if not merging.given_up:
+                    await self._threads.run(self._files.replace, merge.base, merge.child)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not merging.given_up or (task is not None and task.cancelling()):
+                raise
+        except StorageError:
+            self._unmergeable.add(merge.base)  # until the next start, not again and again
+            raise
+        finally:
+            self._merging = None
+
+    async def _give_up_merging(self, location: str | None) -> None:
+        """Stop a merge that touches this volume (None: any), which has lost nothing by it."""
+        merging = self._merging
+        if merging is None or not (location is None or location in merging.merge.leaves):
+            return
+        merging.given_up = True
+        merging.work.cancel()
+        await asyncio.wait((merging.work,))
+
+    # Making volumes
+
+    def _format_of(self, new: NewVolume) -> Format:
+        return "raw" if new.label.kind in RAW_KINDS else self._format
+
+    async def _branch(self, image: Image, new: NewVolume, branch: Branch) -> Volume:
+        """Clone a qcow2 volume by a base that both lean on."""
+        twin = Image(new.uuid, "qcow2")
+        async with _Staging(self, new.uuid, held=True):
+            await self._give_up_merging(image.live)
+            try:
+                await self._threads.run(self._files.reserve_branch, image, twin, branch)
+                leaves = [twin.staged, *([image.next] if branch.splits else [])]
+                for leaf in leaves:
+                    path = self._files.at(leaf)
+                    if branch.base:
+                        await qemu_img.create_overlay(path, branch.base, branch.size)
+                    else:
+                        await qemu_img.create(path, branch.size)
+            except BaseException:
+                await self._threads.run(self._files.abandon_branch, image, branch)
+                raise
+            return await self._threads.run(self._files.branch, image, new, branch)
 
     async def _filled(
-        self, new: NewVolume, progress: Progress, open_source: Callable[[], int]
+        self, image: Image, new: NewVolume, progress: Progress, open_source: Callable[[], int]
     ) -> Volume:
+        """A raw volume with the content of an open file."""
+
         def work(watch: Watch) -> Volume:
             def fill(target: int) -> None:
                 source = open_source()
@@ -175,148 +317,62 @@ class FileRepository:
                 finally:
                     os.close(source)
 
-            return self._stage(new, fill)
+            return self._files.stage_raw(image, new, fill)
 
-        return await self._or_else(self._threads.run_long(work, progress), self._purge, new.uuid)
+        async with _Staging(self, new.uuid, held=False):
+            return await self._threads.run_long(work, progress)
 
-    async def _or_else(
-        self, work: Awaitable[T], undo: Callable[P, object], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Await work in a thread; when cancelled, take back what it may have ended with."""
-        try:
-            return await work
-        except asyncio.CancelledError:
-            await self._threads.run(undo, *args, **kwargs)
-            raise
-
-    # What follows blocks, and runs in a thread.
-
-    def _scan(self, known: frozenset[str]) -> Sequence[Volume]:
-        volumes = []
-        with failures(f"cannot read {self._path}"):
-            self._settle(known)
-            for name in self._directory.names():
-                match = LIVE.fullmatch(name)
-                if match and self._directory.regular(name):
-                    volumes.append(self._look(match[1]))
-        return volumes
-
-    def _settle(self, known: frozenset[str]) -> None:
-        """Finish or take back what an earlier instance left half done."""
-        names = set(self._directory.names())
-        for name in sorted(names):
-            match = OURS.fullmatch(name)
-            if match is None or match[1] in self._in_flight:
-                continue
-            uuid, kind = match.groups()
-            if kind in ("staged", "retired"):
-                if f"{uuid}.raw" in known and f"{uuid}.raw" not in names:
-                    log.info("disk recovered", path=str(self._path), disk=uuid, was=kind)
-                    self._directory.rename(name, f"{uuid}.raw")
-                else:
-                    log.info("half-made disk removed", path=str(self._path), disk=uuid, was=kind)
-                    self._directory.remove(name)
-            elif kind == "json.new":
-                self._directory.remove(name)
-        self._drop_orphaned_labels()
-
-    def _drop_orphaned_labels(self) -> None:
-        names = self._directory.names()
-        matches = [m for m in map(OURS.fullmatch, names) if m]
-        with_image = {m[1] for m in matches if not m[2].startswith("json")} | self._in_flight
-        for match in matches:
-            if match[2] == "json" and match[1] not in with_image:
-                self._directory.remove(match[0])
-
-    def _stage(self, new: NewVolume, fill: Callable[[int], None] | None) -> Volume:
+    async def _converted(
+        self, source: Access, image: Image, new: NewVolume, progress: Progress
+    ) -> Volume:
+        """A volume with the content of an image of another format."""
         size = aligned(new.size)
-        name = f"{new.uuid}.staged"
-        self._refuse_existing(new.uuid)
-        self._in_flight.add(new.uuid)
+        path = self._files.at(image.staged)
+        async with _Staging(self, new.uuid, held=False):
+            async with self.changing:
+                await self._threads.run(self._files.reserve, image)
+            progress(0.0)
+            await qemu_img.convert(source.path, source.format, path, image.format, size, progress)
+            if image.format == "qcow2":
+                await qemu_img.resize(path, size)
+            return await self._threads.run(self._files.finish_staging, image, new)
+
+    async def begin(self, uuid: str) -> None:
+        """Take a uuid for a volume that is being staged. Raises VolumeExists."""
+        await self._threads.run(self._files.refuse_existing, uuid)
+        self._files.in_flight.add(uuid)
+
+    async def abandon(self, uuid: str, *, silent: bool = False) -> None:
+        """Remove what is staged or retired of a volume. silent: leave that to the next scan."""
         try:
-            with failures(
-                f"cannot make the disk {new.uuid}", requested=size, fd=self._directory.fd
-            ):
-                fd = self._directory.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-                try:
-                    if fill is not None:
-                        fill(fd)
-                    os.ftruncate(fd, size)
-                    os.fsync(fd)
-                    used = os.fstat(fd).st_blocks * 512
-                finally:
-                    os.close(fd)
-                write_label(self._directory, new.uuid, new.label)
-        except BaseException:
-            self._in_flight.discard(new.uuid)
-            with suppress(OSError):
-                self._directory.remove(name, f"{new.uuid}.json")
-            raise
-        return Volume(new.uuid, f"{new.uuid}.raw", size, used, new.label)
-
-    def _refuse_existing(self, uuid: str) -> None:
-        if uuid in self._in_flight or any(
-            self._directory.exists(f"{uuid}.{kind}") for kind in ("raw", "staged", "retired")
-        ):
-            raise VolumeExists(f"{uuid}.raw")
-
-    def _look(self, uuid: str) -> Volume:
-        location = f"{uuid}.raw"
-        with failures(f"cannot read {location}"):
-            facts = self._directory.regular(location)
-            if facts is None:
-                raise VolumeMissing(location)
-            label = read_label(self._directory, uuid)
-        return Volume(uuid, location, facts.st_size, facts.st_blocks * 512, label)
-
-    def _move(self, uuid: str, old: str, new: str) -> None:
-        with failures(f"cannot rename the disk {uuid}"):
-            if self._directory.regular(f"{uuid}.{old}"):
-                self._directory.rename(f"{uuid}.{old}", f"{uuid}.{new}")
-            elif not self._directory.regular(f"{uuid}.{new}"):
-                raise VolumeMissing(f"{uuid}.raw")
-
-    def _purge(self, uuid: str) -> None:
-        self._in_flight.discard(uuid)
-        with failures(f"cannot remove the disk {uuid}"):
-            gone = [f"{uuid}.staged", f"{uuid}.retired"]
-            if not self._directory.exists(f"{uuid}.raw"):
-                gone.append(f"{uuid}.json")
-            self._directory.remove(*gone)
-
-    def _resize(self, uuid: str, size: int) -> Volume:
-        now = self._look(uuid)
-        if size < now.virtual_size:
-            raise ShrinkRefused(now.location, now.virtual_size)
-        with failures(f"cannot resize the disk {uuid}", requested=size, fd=self._directory.fd):
-            fd = self._directory.open(now.location, os.O_RDWR)
-            try:
-                os.ftruncate(fd, size)
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-        return self._look(uuid)
-
-    def _describe(self, uuid: str, label: VolumeLabel) -> None:
-        if self._look(uuid).label != label:
-            with failures(f"cannot write the label of {uuid}", fd=self._directory.fd):
-                write_label(self._directory, uuid, label)
-
-    def _destroy(self) -> None:
-        with failures(f"cannot destroy the repository in {self._path}"):
-            volumes = self._scan(frozenset())
-            if volumes or self._in_flight:
-                raise RepositoryNotEmpty(f"{self._path} still holds disks")
-            marker = read_marker(self._directory)
-            self._directory.remove(MARKER)
-        if marker is not None and marker.made:
-            with suppress(OSError):  # somebody keeps other files there
-                Path(self._path).rmdir()
+            if not silent:
+                await self._threads.run(self._files.purge, uuid)
+        finally:
+            self._files.in_flight.discard(uuid)
 
 
-def uuid_of(location: str) -> str:
-    """The volume that a location names. Raises LocationInvalid."""
-    match = LIVE.fullmatch(location)
-    if match is None:
-        raise LocationInvalid(location)
-    return match[1]
+class _Staging:
+    """A block that stages a volume: leaving it by an error leaves nothing of the volume.
+
+    held: whether the caller is the one who may change names now. Raises VolumeExists.
+    """
+
+    def __init__(self, repository: FileRepository, uuid: str, *, held: bool) -> None:
+        self._repository = repository
+        self._uuid = uuid
+        self._lock = nullcontext() if held else repository.changing
+
+    async def __aenter__(self) -> None:
+        async with self._lock:
+            await self._repository.begin(self._uuid)
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            return
+        async with self._lock:
+            await self._repository.abandon(self._uuid, silent=issubclass(kind, StorageTimeout))
+
+
+def _part(progress: Progress, done: int) -> Progress:
+    """Progress of one more of an unknown number of steps: each takes half of what is left."""
+    return lambda fraction: progress(1 - 0.5**done * (1 - fraction / 2))

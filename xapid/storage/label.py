@@ -16,20 +16,25 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Marker:
-    """Which SR a directory holds. made: the directory was made for it, and may go with it."""
+    """Which SR a directory holds. made: the directory was made for it, and may go with it.
+
+    images: the format of new disks; "" where an earlier version wrote the marker.
+    """
 
     uuid: str
     name: str
     made: bool
+    images: str = ""
 
 
 def read_marker(directory: Directory) -> Marker | None:
     """The SR in the directory; None when there is none, or one that cannot be read."""
     found = _read(directory, MARKER)
-    uuid, name, made = found.get("uuid"), found.get("name", ""), found.get("made", False)
-    if not (isinstance(uuid, str) and isinstance(name, str) and isinstance(made, bool)):
+    default = Marker("", "", made=False)
+    values = {name: found.get(name, value) for name, value in asdict(default).items()}
+    if not found.get("uuid") or _other_types(values, asdict(default)):
         return None
-    return Marker(uuid, name, made)
+    return Marker(**values)
 
 
 def write_marker(directory: Directory, marker: Marker) -> None:
@@ -41,13 +46,17 @@ def read_label(directory: Directory, uuid: str) -> VolumeLabel | None:
     found = _read(directory, f"{uuid}.json")
     default = VolumeLabel()
     values = {name: found.get(name, value) for name, value in asdict(default).items()}
-    if not found or any(type(v) is not type(getattr(default, n)) for n, v in values.items()):
+    if not found or _other_types(values, asdict(default)):
         return None
     return VolumeLabel(**values)
 
 
 def write_label(directory: Directory, uuid: str, label: VolumeLabel) -> None:
     directory.write(f"{uuid}.json", orjson.dumps({"format": FORMAT} | asdict(label)))
+
+
+def _other_types(values: dict[str, Any], expected: dict[str, Any]) -> bool:
+    return any(type(value) is not type(expected[name]) for name, value in values.items())
 
 
 def _read(directory: Directory, name: str) -> dict[str, Any]:

@@ -79,11 +79,11 @@ class VDIService:
         if not UUID.fullmatch(uuid):
             raise UUIDInvalid("VDI", uuid[:64])
         async with self.operations.claim(call, SR, StorageOperations.VDI_INTRODUCE) as sr:
-            driver = self.kinds.get(sr.type)
-            location = location or driver.location_of(uuid)
+            driver, repository = self.kinds.get(sr.type), self.repositories.get(SR)
             with storage_errors(SR):
+                location = location or await repository.locate(uuid)
                 driver.check_location(location)
-                volume = await self.repositories.get(SR).look(location)
+                volume = await repository.look(location)
             given: dict[Field[Any], Any] = {
                 VDI.name_label: name_label,
                 VDI.name_description: name_description,
