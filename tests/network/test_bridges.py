@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -14,7 +12,8 @@ from xapid.network.driver import Bridge, Bridges, NetworkFailure, NotABridge, is
 from xapid.network.kernel import KernelBridges, address_of
 from xapid.network.memory import MemoryBridges
 
-CLONE_NEWNET = 0x40000000
+from .namespace import in_namespace, need
+
 OURS, OTHERS = "5f5f9a1c-0000-4000-8000-000000000001", "5f5f9a1c-0000-4000-8000-000000000002"
 
 
@@ -77,41 +76,18 @@ def play_in_memory(scenario: Scenario) -> None:
 
 
 def play_on_kernel(scenario: Scenario) -> None:
-    """Run in a thread that has left the host's network, and takes its own with it when it ends."""
-    outcome: list[BaseException | str] = []
-
     async def main() -> None:
         from pyroute2 import AsyncIPRoute
 
         bridges = KernelBridges()
         async with AsyncIPRoute() as netlink:
-            try:
-                await netlink.link("add", ifname="probe", kind="bridge")
-            except Exception as error:
-                outcome.append(f"this kernel makes no bridges: {error}")
-                return
+            await need(netlink, "bridge")
             try:
                 await scenario(bridges, OnKernel(netlink))
             finally:
                 await bridges.close()
 
-    def run() -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.unshare(CLONE_NEWNET) != 0:
-            outcome.append(f"no network namespace: errno {ctypes.get_errno()}")
-            return
-        try:
-            asyncio.run(main())
-        except BaseException as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    for found in outcome:
-        if isinstance(found, str):
-            pytest.skip(found)
-        raise found
+    in_namespace(main)
 
 
 @pytest.fixture(params=[play_in_memory, play_on_kernel], ids=["memory", "kernel"])

@@ -7,18 +7,13 @@ too, because a bridge is made with an address but is given its alias only a mome
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from .driver import Bridge, NetworkFailure, NotABridge, is_name
-
-ALIAS = "xapid:"
-IFF_UP = 1
-NO_LINK = frozenset({errno.ENODEV, errno.ENOENT})
+from .netlink import ALIAS, IFF_UP, Gone, Netlink, owner_of, refusals
 
 
 def address_of(owner: str) -> str:
@@ -32,7 +27,7 @@ class KernelBridges:
     """Implements `Bridges` in the network namespace of the thread that first uses it."""
 
     def __init__(self) -> None:
-        self._netlink: Any = None
+        self._netlink = Netlink()
         self._changing = asyncio.Lock()
 
     async def look(self, name: str) -> Bridge | None:
@@ -64,8 +59,8 @@ class KernelBridges:
             _bridge(name, link)
             if not _is_for(link, owner) or await self._ports(link["index"]):
                 return False
-            with _refusals(f"{name} cannot be removed"), suppress(_Gone):
-                await self._call("del", index=link["index"])
+            with refusals(f"{name} cannot be removed"), suppress(Gone):
+                await self._netlink.link("del", index=link["index"])
         return True
 
     async def ports(self, name: str) -> frozenset[str]:
@@ -76,13 +71,11 @@ class KernelBridges:
         return await self._link(name) is not None
 
     async def close(self) -> None:
-        if self._netlink is not None:
-            netlink, self._netlink = self._netlink, None
-            netlink.close()
+        self._netlink.close()
 
     async def _make(self, name: str, mtu: int, owner: str) -> None:
-        with _refusals(f"{name} cannot be made"):
-            await self._call(
+        with refusals(f"{name} cannot be made"):
+            await self._netlink.link(
                 "add",
                 ifname=name,
                 kind="bridge",
@@ -95,57 +88,29 @@ class KernelBridges:
     async def _set_up(self, link: Any, mtu: int, owner: str) -> None:
         name = link.get_attr("IFLA_IFNAME")
         _keep_host_out(name)
-        with _refusals(f"{name} cannot be brought up"):
-            await self._call(
+        with refusals(f"{name} cannot be brought up"):
+            await self._netlink.link(
                 "set", index=link["index"], ifalias=f"{ALIAS}{owner}", mtu=mtu, state="up"
             )
 
     async def _ports(self, index: int) -> frozenset[str]:
-        with _refusals("interfaces cannot be listed"):
-            links = await self._call("dump", master=index)
+        with refusals("interfaces cannot be listed"):
+            links = await self._netlink.link("dump", master=index)
             return frozenset([link.get_attr("IFLA_IFNAME") async for link in links])
 
     async def _link(self, name: str) -> Any:
         """One interface by name, None when there is none; never a list of all."""
         if not is_name(name):
             return None
-        with _refusals(f"{name} cannot be looked at"), suppress(_Gone):
-            return (await self._call("get", ifname=name))[0]
+        with refusals(f"{name} cannot be looked at"), suppress(Gone):
+            return (await self._netlink.link("get", ifname=name))[0]
         return None
-
-    async def _call(self, command: str, **what: Any) -> Any:
-        from pyroute2 import AsyncIPRoute  # type: ignore[import-untyped]
-        from pyroute2.netlink.exceptions import (  # type: ignore[import-untyped]
-            NetlinkError,
-        )
-
-        if self._netlink is None:
-            self._netlink = AsyncIPRoute()
-        try:
-            return await self._netlink.link(command, **what)
-        except NetlinkError as error:
-            if error.code in NO_LINK:
-                raise _Gone from error
-            raise OSError(error.code, error.args[-1]) from error
-
-
-class _Gone(Exception):  # noqa: N818
-    """There is no such interface."""
-
-
-@contextmanager
-def _refusals(what: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise NetworkFailure(f"{what}: {error.strerror}") from error
 
 
 def _bridge(name: str, link: Any) -> Bridge:
     if link.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") != "bridge":
         raise NotABridge(f"{name} is an interface and no bridge")
-    alias = link.get_attr("IFLA_IFALIAS") or ""
-    owner = alias.removeprefix(ALIAS) if alias.startswith(ALIAS) else None
+    owner = owner_of(link.get_attr("IFLA_IFALIAS") or "")
     return Bridge(name, link.get_attr("IFLA_MTU"), owner, up=bool(link["flags"] & IFF_UP))
 
 
