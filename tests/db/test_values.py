@@ -32,6 +32,7 @@ from xapid.datamodel.errors import InvalidValue
 from xapid.db.layout import layouts_of
 from xapid.db.store import Store
 from xapid.db.text import MAX_STRING, check_text, clean_text, is_valid_text, shown
+from xapid.db.values import LONG_STRINGS
 
 from .model import VM, Mood
 
@@ -104,10 +105,10 @@ async def test_bad_text_is_refused_on_every_write_path_of_every_field(real: Stor
     async with real.transaction() as tx:
         objects = {cls: tx.create(cls) for cls in real.memory.layouts}
         for field in written(real):
-            long = field.name in ("recommendations", "last_booted_record")
+            limit = LONG_STRINGS.get((field.owner.wire, field.name), MAX_STRING)
             for poison in POISON:
-                if long and len(poison) > MAX_STRING:
-                    poison *= 16
+                if len(poison) > MAX_STRING:
+                    poison *= limit // MAX_STRING
                 for value in poisoned(field.type, poison):
                     for write in paths:
                         with pytest.raises(InvalidValue):

@@ -25,8 +25,9 @@ from xapid.datamodel.task import Task
 from xapid.datamodel.vm import VM
 from xapid.db.failures import StorageFailure
 from xapid.db.store import Store
+from xapid.db.text import MAX_RESULT
 from xapid.rpc.call import ApiCall
-from xapid.rpc.tasks import FINISHED_KEPT, MAX_OWN, PENDING_KEPT, Tasks
+from xapid.rpc.tasks import FINISHED_KEPT, MAX_OWN, MAX_RESULTS, PENDING_KEPT, Tasks
 from xapid.services.ports import Call, implements
 
 
@@ -372,13 +373,31 @@ class TestKeeping:
         self, tasks: Tasks, store: Store
     ) -> None:
         async def work(call: ApiCall) -> tuple[str, str]:
-            return "", "x" * 70_000
+            return "", "x" * (MAX_RESULT + 1)
 
         ref = await tasks.begin(ApiCall(tasks, "x"), "x", work)
         await until_ended(store, ref)
 
         assert store.get(ref).status is TaskStatusType.FAILURE
+        assert store.get(ref).error_info[0] == "OPERATION_NOT_ALLOWED"
         assert "without Async" in store.get(ref).error_info[1]
+
+    async def test_the_newest_results_are_kept_as_long_as_there_is_room(
+        self, tasks: Tasks, store: Store, clock: Any
+    ) -> None:
+        async def work(call: ApiCall) -> tuple[str, str]:
+            return "", "x" * MAX_RESULT
+
+        refs = []
+        for _ in range(MAX_RESULTS // MAX_RESULT + 2):
+            clock.pass_seconds(1)
+            refs.append(await tasks.begin(ApiCall(tasks, "x"), "x", work))
+            await until_ended(store, refs[-1])
+
+        await tasks.wait_idle()
+        await tasks.expire()
+
+        assert [store.find(Task, ref) is None for ref in refs[:3]] == [True, True, False]
 
 
 class TestBackground:

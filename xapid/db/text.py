@@ -8,6 +8,7 @@ from ..datamodel.errors import InvalidValue
 
 MAX_STRING = 64 << 10  # bytes of UTF-8
 MAX_LONG_STRING = 1 << 20
+MAX_RESULT = 4 << 20  # of a task: the records of some 400 VMs
 MAX_ENTRIES = 1024
 MAX_COLLECTION = 1 << 20  # characters in all keys and values of one map or set
 

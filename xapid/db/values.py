@@ -24,13 +24,25 @@ from ..datamodel.declare import (
     Type,
 )
 from ..datamodel.errors import InvalidValue
-from .text import MAX_COLLECTION, MAX_ENTRIES, MAX_LONG_STRING, MAX_STRING, check_text, shown
+from .text import (
+    MAX_COLLECTION,
+    MAX_ENTRIES,
+    MAX_LONG_STRING,
+    MAX_RESULT,
+    MAX_STRING,
+    check_text,
+    shown,
+)
 
 Check = Callable[[Any], Any]
 Decode = Callable[[Any, Mapping[str, Ref[Any]]], Any]
 RefsIn = Callable[[Any], Iterable[Ref[Any]]]
 
-LONG_STRINGS = frozenset({("VM", "recommendations"), ("VM", "last_booted_record")})
+LONG_STRINGS = {
+    ("VM", "recommendations"): MAX_LONG_STRING,
+    ("VM", "last_booted_record"): MAX_LONG_STRING,
+    ("task", "result"): MAX_RESULT,
+}
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _INT_MIN, _INT_MAX = -(1 << 63), (1 << 63) - 1
 
@@ -41,8 +53,8 @@ def check_of(field: Field[Any]) -> Check:
     It raises InvalidValue for a value that a client could have sent, TypeError for one of
     another Python type, which only a mistake of ours brings here.
     """
-    long = (field.owner.wire, field.name) in LONG_STRINGS
-    return _check(field.type, field.name, MAX_LONG_STRING if long else MAX_STRING)
+    limit = LONG_STRINGS.get((field.owner.wire, field.name), MAX_STRING)
+    return _check(field.type, field.name, limit)
 
 
 def _check(type_: Type[Any], name: str, limit: int) -> Check:

@@ -25,7 +25,7 @@ from ..datamodel.host import Host
 from ..datamodel.task import Task
 from ..db.failures import StorageFailure, StoreClosed
 from ..db.store import Store
-from ..db.text import MAX_STRING, clean_text
+from ..db.text import MAX_RESULT, clean_text
 from ..services.ports import Call, implements, implements_static
 from .call import ApiCall
 from .explain import explain
@@ -38,6 +38,7 @@ EXPLANATION: Final = "explanation"  # the key of other_config that says why a ta
 FINISHED_KEPT: Final = timedelta(seconds=3_900)
 PENDING_KEPT: Final = timedelta(seconds=86_400)  # of tasks that clients made for themselves
 MAX_FINISHED: Final = 10_000
+MAX_RESULTS: Final = 64 << 20  # characters in the results of all finished tasks
 MAX_RUNNING: Final = 1_000
 MAX_OWN: Final = 1_000  # pending ones that clients made for themselves
 EXPIRE_EVERY_S: Final = 60.0
@@ -132,13 +133,13 @@ class Tasks:
                 ended.append(task)
             elif now - task.created >= PENDING_KEPT:
                 gone.append(task.ref)
-        ended.sort(key=lambda task: task.finished)
-        surplus = max(0, len(ended) - MAX_FINISHED)
-        gone += [
-            task.ref
-            for place, task in enumerate(ended)
-            if place < surplus or now - task.finished >= FINISHED_KEPT
-        ]
+        ended.sort(key=lambda task: task.finished, reverse=True)
+        kept_size = 0
+        for place, task in enumerate(ended):
+            kept_size += len(task.result)
+            is_old = now - task.finished >= FINISHED_KEPT
+            if is_old or place >= MAX_FINISHED or kept_size > MAX_RESULTS:
+                gone.append(task.ref)
         for start in range(0, len(gone), 500):
             async with self._store.transaction() as tx:
                 for ref in gone[start : start + 500]:
@@ -348,9 +349,9 @@ class Tasks:
 
     def _succeeded(self, outcome: Outcome) -> dict[Any, Any]:
         kind, result = outcome
-        if len(result) * 4 > MAX_STRING and len(result.encode()) > MAX_STRING:
+        if len(result) * 4 > MAX_RESULT and len(result.encode()) > MAX_RESULT:
             return self._failed(
-                InternalError("the result is too long for a task; call without Async to get it")
+                OperationNotAllowed("the result is too long for a task: call without Async")
             )
         return self._ended(TaskStatusType.SUCCESS) | {Task.type: kind, Task.result: result}
 
