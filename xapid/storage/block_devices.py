@@ -38,7 +38,7 @@ def resolve(key: str, path: str) -> str:
     """
     node = os.path.realpath(path)
     try:
-        facts = os.stat(node)
+        facts = Path(node).stat()
     except OSError as error:
         raise ConfigInvalid(key, path, os.strerror(error.errno or 0)) from error
     if not node.startswith("/dev/") or not stat.S_ISBLK(facts.st_mode):

@@ -24,7 +24,7 @@ CONFIG: Final = " ".join(
         # Archives of each change would fill /etc; the last state is kept.
         "backup{backup=1 archive=0}",
         "activation{monitoring=0 thin_pool_autoextend_threshold=100}",
-        "log{prefix=\"\" indent=0}",
+        'log{prefix="" indent=0}',
     )
 )
 REPORT_S: Final = 60.0
@@ -78,9 +78,9 @@ class Lvm:
 
     async def report(self, command: str, fields: Sequence[str], *arguments: str) -> list[Row]:
         """What lvs, vgs or pvs says, one row an object; sizes in bytes."""
-        options = ("--reportformat", "json", "--units", "b", "--nosuffix")
-        options += ("--options", ",".join(fields))
-        output = await self._call(self.command(command, *options, *arguments), REPORT_S)
+        form = ("--reportformat", "json", "--units", "b", "--nosuffix")
+        words = self.command(command, *form, "--options", ",".join(fields), *arguments)
+        output = await self._call(words, REPORT_S)
         return parse_report(output, fields)
 
     async def pool_use(self, group: str, pool: str) -> PoolUse:

@@ -13,6 +13,8 @@ from .. import programs
 from .driver import BackendFailure, NoSpace, Progress, StorageTimeout
 
 PROGRAM: Final = "qemu-img"
+WITH_US: Final = ("setpriv", "--pdeathsig", "KILL")
+"""Before a program that must not go on working on a disk when the daemon is gone."""
 QUICK_S: Final = 60.0
 SLOWEST: Final = 1 << 20  # bytes a second; what is slower than that is stuck
 NO_ROOM: Final = ("No space left on device", "Disk quota exceeded", "File too large")
@@ -22,7 +24,10 @@ CREATE_OPTIONS: Final = "compat=1.1,cluster_size=65536,lazy_refcounts=off"
 
 async def check_installed() -> None:
     """Raises BackendFailure where there is no qemu-img."""
-    await _run("--version")
+    try:
+        await programs.run((PROGRAM, "--version"), deadline_s=QUICK_S)
+    except programs.ProgramMissing as error:
+        raise BackendFailure(f"{error}; qcow2 images need it (qemu-utils)") from error
 
 
 async def create(path: str, size: int) -> None:
@@ -49,6 +54,17 @@ async def convert(
     options = ("-o", CREATE_OPTIONS) if target_format == "qcow2" else ()
     formats = ("-f", source_format, "-O", target_format, *options)
     await _long("convert", "-p", *formats, source, target, size=size, progress=progress)
+
+
+async def convert_onto(
+    source: str, source_format: str, device: str, size: int, progress: Progress
+) -> None:
+    """Write what `source` shows onto a block device that reads as zeros and is large enough.
+
+    size: bytes, for the deadline. Raises as `convert` does.
+    """
+    formats = ("-f", source_format, "-O", "raw", "-n", "--target-is-zero")
+    await _long("convert", "-p", *formats, source, device, size=size, progress=progress)
 
 
 async def commit(path: str, size: int, progress: Progress) -> None:
@@ -82,9 +98,10 @@ async def _run(
     heard: Callable[[bytes], None] | None = None,
 ) -> None:
     try:
-        finished = await programs.run((PROGRAM, *arguments), deadline_s=deadline_s, heard=heard)
+        command = (*WITH_US, PROGRAM, *arguments)
+        finished = await programs.run(command, deadline_s=deadline_s, heard=heard)
     except programs.ProgramMissing as error:
-        raise BackendFailure(f"{error}; qcow2 images need it") from error
+        raise BackendFailure(str(error)) from error
     except programs.ProgramTookTooLong as error:
         raise StorageTimeout(str(error)) from error
     if finished.succeeded:

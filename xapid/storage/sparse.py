@@ -1,4 +1,4 @@
-"""Copying of disk images that leaves holes as holes."""
+"""Copying of disk images and block devices that leaves holes, and blocks of zeros, as holes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from .blocking import Watch
 
 CHUNK = 16 << 20
+GRAIN = 64 << 10
+ZEROS = bytes(GRAIN)
 FICLONE = 0x40049409
 CANNOT = frozenset(
     {errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTTY, errno.ENOSYS, errno.EBADF}
@@ -19,15 +21,17 @@ CANNOT = frozenset(
 
 
 def copy_image(watch: Watch, source: int, target: int, size: int) -> None:
-    """Copy `size` bytes between open files; `target` is empty and reads as zeros beyond its end.
+    """Copy `size` bytes between open files or block devices.
 
-    Shares the blocks where the file system can. Raises OSError, or Stop when told to end.
+    `target` holds nothing: it reads as zeros, for a file beyond its end. Shares the blocks where
+    the file system can. Raises OSError, or Stop when told to end.
     """
     watch.report(0.0)
     if _reflink(source, target, size):
         watch.report(1.0)
         return
-    os.ftruncate(target, size)
+    if stat.S_ISREG(os.fstat(target).st_mode):
+        os.ftruncate(target, size)
     in_kernel = True
     for start, end in _data(source, size):
         at = start
@@ -86,8 +90,24 @@ def _copy_range(source: int, target: int, at: int, count: int) -> int:
 
 
 def _copy_bytes(source: int, target: int, at: int, count: int) -> int:
-    block = memoryview(os.pread(source, min(count, 1 << 20), at))
-    done = 0
-    while done < len(block):
-        done += os.pwrite(target, block[done:], at + done)
-    return done
+    """Copy the next bytes that are not zeros; the number that is done with."""
+    block = os.pread(source, min(count, 1 << 20), at)
+    view = memoryview(block)
+    for start, end in _not_zero(block):
+        while start < end:
+            start += os.pwrite(target, view[start:end], at + start)
+    return len(block)
+
+
+def _not_zero(block: bytes) -> Iterator[tuple[int, int]]:
+    """The ranges of a block, in whole grains, that hold something else than zeros."""
+    begun = -1
+    for at in range(0, len(block), GRAIN):
+        if block.startswith(ZEROS[: len(block) - at], at):
+            if begun >= 0:
+                yield begun, at
+            begun = -1
+        elif begun < 0:
+            begun = at
+    if begun >= 0:
+        yield begun, len(block)

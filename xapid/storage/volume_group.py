@@ -1,0 +1,280 @@
+"""The volume group of one SR: a thin pool that takes all of it, and the disks in that pool.
+
+Why thin: the clone and the snapshot of any disk, also of one in use, cost the same small amount
+however large it is and whatever it was made from; an original may go before its copies; and the
+pool zeroes each block before a disk first shows it, so no guest reads what another left behind.
+Classic LVM snapshots can do none of the three. The price is that disks may be promised more than
+there is; `Space` tells, and copies end before the pool is full.
+
+A disk is the logical volume `vdi-<uuid>`; its state and label are tags of it. Which one LVM
+commits decides, so a kill leaves the old state or the new.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from . import lvm_tags
+from .driver import (
+    BackendFailure,
+    Found,
+    LocationInvalid,
+    NoSpace,
+    RepositoryInUse,
+    RepositoryMissing,
+    Space,
+    Volume,
+)
+from .lvm_commands import VOLUME_FIELDS, LogicalVolume, Lvm, PoolUse, Row, volume
+
+UUID: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+GROUP: Final = re.compile(rf"xapid-({UUID})")
+DISK: Final = re.compile(rf"vdi-({UUID})")
+POOL: Final = "pool"
+EXTENT: Final = 4 << 20
+MAX_SIZE: Final = 1 << 60
+MIB: Final = 1 << 20
+TIB: Final = 1 << 40
+SMALLEST: Final = 64 * MIB
+GROUP_FIELDS: Final = ("vg_name", "vg_tags", "vg_size", "vg_free", "lv_count")
+
+
+@dataclass(frozen=True)
+class PoolPlan:
+    """How a group is laid out. size, metadata: bytes, whole extents; chunk: bytes."""
+
+    size: int
+    metadata: int
+    chunk: int
+
+
+def plan_pool(free: int) -> PoolPlan:
+    """The largest pool in `free` bytes, with its metadata and as much again for their repair.
+
+    A chunk that is shared costs 64 bytes of metadata each time it is; there is room for four.
+    Chunks of 256 KiB are copied on a first write after a snapshot, and larger ones only where
+    the metadata would pass LVM's limit of 16 GiB. Raises NoSpace.
+    """
+    chunk = 256 << 10
+    while free // chunk * 256 > 15 << 30:
+        chunk *= 2
+    metadata = max(4 * MIB, -(-(free // chunk * 256) // EXTENT) * EXTENT)
+    size = (free - 2 * metadata) // EXTENT * EXTENT
+    if size < EXTENT:
+        raise NoSpace(SMALLEST, free)
+    return PoolPlan(size, metadata, chunk)
+
+
+def group_name(uuid: str) -> str:
+    return f"xapid-{uuid}"
+
+
+def disk_name(uuid: str) -> str:
+    return f"vdi-{uuid}"
+
+
+def disk_uuid(location: str) -> str:
+    """The uuid of the disk at a location. Raises LocationInvalid."""
+    match = DISK.fullmatch(location)
+    if match is None:
+        raise LocationInvalid(location)
+    return match[1]
+
+
+def aligned(size: int) -> int:
+    """The size a disk gets: whole extents. Raises NoSpace for more than LVM can have."""
+    if size > MAX_SIZE:
+        raise NoSpace(size, MAX_SIZE)
+    return -(-size // EXTENT) * EXTENT
+
+
+def tags_of(row: Row) -> frozenset[str]:
+    return frozenset(filter(None, row["vg_tags"].split(",")))
+
+
+class VolumeGroup:
+    """One group. Its methods are called one at a time, except `use` and `volumes`."""
+
+    def __init__(self, uuid: str, lvm: Lvm) -> None:
+        self.name = group_name(uuid)
+        self._lvm = lvm
+
+    def path(self, location: str) -> str:
+        """The device node of an active disk."""
+        return f"/dev/{self.name}/{location}"
+
+    # The whole group
+
+    async def make(self, name: str) -> None:
+        """Make the group on all devices, and its pool; nothing is left when that fails."""
+        tags = _adding(lvm_tags.name_tags(name))
+        # Nothing but the SR's driver activates its disks: not the host's boot, not a hotplug.
+        lean = ("--setautoactivation", "n", "--metadatasize", "16m", "--physicalextentsize", "4m")
+        await self._lvm.change("vgcreate", *lean, *tags, self.name, *self._lvm.devices)
+        try:
+            (row,) = await self._lvm.report("vgs", ("vg_free",), self.name)
+            plan = plan_pool(int(row["vg_free"]))
+            await self._lvm.change(
+                "lvcreate", "--type", "thin-pool", "--name", POOL, "--size", f"{plan.size}b",
+                "--poolmetadatasize", f"{plan.metadata}b", "--chunksize", f"{plan.chunk}b",
+                "--zero", "y", "--discards", "passdown", "--errorwhenfull", "y", self.name,
+            )  # fmt: skip
+        except BaseException:
+            await self.remove()
+            raise
+
+    async def remove(self) -> None:
+        """Remove the group with all it holds, and LVM's labels from its devices."""
+        await self._lvm.change("vgremove", "--force", self.name)
+        await self._lvm.change("pvremove", *self._lvm.devices)
+
+    async def claim(self, host: str) -> None:
+        """Take the group for this host and its pool into use.
+
+        Raises RepositoryMissing, and RepositoryInUse when another host has it.
+        """
+        found = {row["vg_name"]: row for row in await groups(self._lvm)}
+        row = found.get(self.name)
+        if row is None or row["lv_count"] == "0":
+            raise RepositoryMissing(f"there is no {self.name} on {', '.join(self._lvm.devices)}")
+        holder = lvm_tags.value(tags_of(row), lvm_tags.HOST)
+        if holder not in ("", host):
+            raise RepositoryInUse(
+                f"{self.name} is in use by host {holder}; if that one is gone for good, run: "
+                f"vgchange --deltag {lvm_tags.HOST}{holder} {self.name}"
+            )
+        if not holder:
+            await self._lvm.change("vgchange", "--addtag", lvm_tags.HOST + host, self.name)
+        await self._lvm.change("lvchange", "--activate", "y", f"{self.name}/{POOL}")
+
+    async def release(self, host: str) -> bool:
+        """Let go of the group, unless disks of it are in use; whether none is."""
+        active = [each for each in await self._all() if each.active and each.name != POOL]
+        for each in active:
+            if not each.open:
+                await self.deactivate(each.name)
+        if any(each.open for each in active):
+            return False
+        await self._lvm.change("lvchange", "--activate", "n", f"{self.name}/{POOL}")
+        await self._lvm.change("vgchange", "--deltag", lvm_tags.HOST + host, self.name)
+        return True
+
+    async def use(self) -> PoolUse:
+        return await self._lvm.pool_use(self.name, POOL)
+
+    async def space(self) -> Space:
+        use = await self.use()
+        return Space(use.total, use.used)
+
+    async def holds_others(self) -> bool:
+        """Whether there is anything in the group that is neither the pool nor a disk of ours."""
+        return any(each.name != POOL and not ours(each) for each in await self._all())
+
+    # Disks
+
+    async def volumes(self) -> dict[str, LogicalVolume]:
+        """All our disks by location, in whatever state."""
+        return {each.name: each for each in await self._all() if ours(each)}
+
+    async def find(self, location: str) -> LogicalVolume | None:
+        """One disk, in whatever state."""
+        return (await self.volumes()).get(location)
+
+    async def mapped(self) -> dict[str, int]:
+        """The bytes that each active disk takes."""
+        return await self._lvm.mapped(self.name)
+
+    async def create(self, location: str, size: int, tags: Iterable[str]) -> None:
+        await self._lvm.change(
+            "lvcreate", "--type", "thin", "--virtualsize", f"{size}b", "--thinpool", POOL,
+            "--name", location, *_made_with(tags), self.name,
+        )  # fmt: skip
+
+    async def snapshot(self, origin: str, location: str, tags: Iterable[str]) -> None:
+        """A second disk with the content of this moment; `origin` may be in use."""
+        await self._lvm.change(
+            "lvcreate", "--snapshot", "--name", location, *_made_with(tags), f"{self.name}/{origin}"
+        )
+
+    async def retag(self, location: str, add: Iterable[str] = (), drop: Iterable[str] = ()) -> None:
+        """Change the tags of a disk, in one step."""
+        words = [*_adding(add), *(w for tag in drop for w in ("--deltag", tag))]
+        await self._lvm.change("lvchange", *words, f"{self.name}/{location}")
+
+    async def extend(self, location: str, size: int) -> None:
+        await self._lvm.change("lvextend", "--size", f"{size}b", f"{self.name}/{location}")
+
+    async def remove_disk(self, *locations: str) -> None:
+        if locations:
+            words = [f"{self.name}/{location}" for location in locations]
+            await self._lvm.change("lvremove", "--force", *words)
+
+    async def activate(self, *locations: str) -> None:
+        if locations:
+            words = [f"{self.name}/{location}" for location in locations]
+            await self._lvm.change("lvchange", "--activate", "y", *words)
+
+    async def deactivate(self, *locations: str) -> None:
+        if locations:
+            words = [f"{self.name}/{location}" for location in locations]
+            await self._lvm.change("lvchange", "--activate", "n", *words)
+
+    async def wake(self, location: str) -> None:
+        """Let a disk go on that a program which was killed had suspended."""
+        await self._lvm.change("lvchange", "--refresh", f"{self.name}/{location}")
+
+    async def _all(self) -> list[LogicalVolume]:
+        return [volume(row) for row in await self._lvm.report("lvs", VOLUME_FIELDS, self.name)]
+
+
+def ours(each: LogicalVolume) -> bool:
+    return each.pool == POOL and DISK.fullmatch(each.name) is not None
+
+
+def as_volume(each: LogicalVolume, mapped: int | None) -> Volume:
+    """What the services are told of a disk. mapped: bytes it takes; None when not known now."""
+    used = lvm_tags.read_used(each.tags) if mapped is None else mapped
+    label = lvm_tags.read_label(each.tags)
+    return Volume(disk_uuid(each.name), each.name, each.size, used, label)
+
+
+async def groups(lvm: Lvm) -> Sequence[Row]:
+    """Every group on the devices, with GROUP_FIELDS."""
+    return await lvm.report("vgs", GROUP_FIELDS)
+
+
+async def find_groups(lvm: Lvm, config: dict[str, str]) -> list[Found]:
+    """The SRs on the devices; `config` is what leads to them."""
+    return [
+        Found(match[1], config, lvm_tags.read_name(tags_of(row)), int(row["vg_size"]))
+        for row in await groups(lvm)
+        if (match := GROUP.fullmatch(row["vg_name"])) and row["lv_count"] != "0"
+    ]
+
+
+async def clear_unfinished(lvm: Lvm) -> None:
+    """Remove a group whose making was cut short. Raises RepositoryInUse for any other."""
+    for row in await groups(lvm):
+        match = GROUP.fullmatch(row["vg_name"])
+        if match is None or row["lv_count"] != "0":
+            raise RepositoryInUse(f"the device holds the volume group {row['vg_name']}")
+        await VolumeGroup(match[1], lvm).remove()
+
+
+def check_pool(use: PoolUse, size: int) -> None:
+    """Whether a pool can take one more disk. Raises NoSpace, BackendFailure."""
+    if use.failed:
+        raise BackendFailure("the thin pool takes no more writes: free space in it, or repair it")
+    if use.metadata > 0.95 or use.total - use.used < MIB:
+        raise NoSpace(size, max(0, use.total - use.used))
+
+
+def _adding(tags: Iterable[str]) -> list[str]:
+    return [word for tag in tags for word in ("--addtag", tag)]
+
+
+def _made_with(tags: Iterable[str]) -> list[str]:
+    return ["--setactivationskip", "n", "--activate", "n", *_adding(tags)]
