@@ -114,6 +114,7 @@ def live_guest(client: Client, daemon: Daemon, sr: str, network: str) -> dict[st
     daemon.order(client("VM.get_domid", vm), "crash")
     crashdump = eventually(lambda: client("VM.get_crash_dumps", vm))[0]
     eventually(lambda: client("VM.get_power_state", vm) == "Halted")
+    eventually(lambda: client("VM.get_current_operations", vm) == {})
     client("VM.start", vm, False, False)
     console = eventually(lambda: client("VM.get_consoles", vm))[0]
     found = {"crashdump": crashdump, "console": console}

@@ -28,6 +28,7 @@ from .declare import (
 )
 from .enums import VdiOperations, VdiType
 from .errors import (
+    DBUniquenessConstraintViolation,
     InvalidValue,
     LocationNotUnique,
     OperationNotAllowed,
@@ -111,6 +112,7 @@ class VDI(
             SROperationNotSupported,
             SRNotAttached,
             LocationNotUnique,
+            DBUniquenessConstraintViolation,
             VDILocationMissing,
             SRBackendFailure,
             VDIMissing,

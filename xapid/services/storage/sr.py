@@ -11,6 +11,7 @@ from xml.sax.saxutils import escape
 
 from ...datamodel.declare import EMPTY, Field, Ref
 from ...datamodel.errors import (
+    DBUniquenessConstraintViolation,
     HostNotLive,
     SRHasNoPBDs,
     SRNotEmpty,
@@ -141,8 +142,6 @@ class SRService:
             raise UUIDInvalid("SR", uuid[:64])
         if shared and not driver.info.shareable:
             raise SRNotSharable("", self.host)
-        if self.store.by_uuid(SR, uuid) is not None:
-            raise SRUUIDExists(uuid)
         values: dict[Field[Any], Any] = {
             SR.name_label: name_label,
             SR.name_description: name_description,
@@ -152,7 +151,10 @@ class SRService:
             SR.sm_config: dict(sm_config),
         }
         async with self.store.transaction() as tx:
-            return tx.create(SR, values, uuid=uuid)
+            try:
+                return tx.create(SR, values, uuid=uuid)
+            except DBUniquenessConstraintViolation as error:
+                raise SRUUIDExists(uuid) from error
 
     @implements_static(SR.probe)
     async def probe(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection
 from datetime import datetime
 from typing import Any
@@ -10,6 +11,7 @@ import orjson
 
 from ...datamodel.declare import NEVER, NULL, Field, Ref, RefType
 from ...datamodel.enums import VmPowerState
+from ...datamodel.errors import ApiError
 from ...datamodel.host import Host
 from ...datamodel.vbd import VBD
 from ...datamodel.vdi import VDI
@@ -17,7 +19,7 @@ from ...datamodel.vif import VIF
 from ...datamodel.vm import VM
 from ...datamodel.vm_metrics import VMMetrics
 from ...db.transaction import Transaction
-from ...db.values import decoder_of
+from ...db.values import check_of, decoder_of
 
 NO_DOMAIN = -1
 OF_NOW = frozenset({"power_state", "suspend_VDI", "last_booted_record", "recommendations"})
@@ -83,17 +85,25 @@ def boot_record(record: VM) -> str:
 
 
 def read_boot_record(record: VM) -> VM:
-    """The VM as it was last booted; as it is now if it never was."""
-    if not record.last_booted_record:
-        return record
-    booted: dict[str, Any] = orjson.loads(record.last_booted_record)
+    """The VM as it was last booted; as it is now if it never was.
+
+    A client may have made the VM with any text there: what cannot be read is as it is now.
+    """
+    try:
+        booted = orjson.loads(record.last_booted_record or "{}")
+    except orjson.JSONDecodeError:
+        booted = {}
     row = {name: record.row[name] for name in VM.fields}
     for field in _described():
-        if field.name in booted:  # a field younger than the boot keeps its value of now
-            decode = decoder_of(field.type)
-            value = booted[field.name]
-            row[field.name] = decode(value, {}) if decode else value
+        if isinstance(booted, dict) and field.name in booted:
+            with contextlib.suppress(KeyError, ValueError, TypeError, AttributeError, ApiError):
+                row[field.name] = _read(field, booted[field.name])
     return VM(record.ref, row)
+
+
+def _read(field: Field[Any], stored: Any) -> Any:
+    decode = decoder_of(field.type)
+    return check_of(field)(decode(stored, {}) if decode else stored)
 
 
 def _described() -> list[Field[Any]]:
