@@ -62,6 +62,7 @@ from .services.storage.disks import DiskService
 from .services.storage.kinds import StorageKinds
 from .services.storage.leases import Leases
 from .services.storage.pbd import PBDService
+from .services.storage.reclaim import Reclaimer
 from .services.storage.repositories import Repositories
 from .services.storage.rules import govern as govern_storage
 from .services.storage.sr import SRService
@@ -214,6 +215,7 @@ async def serve(config: Config) -> bool:
         storage = await _start_storage(store, operations, xen, guests, host)
         stack.push_async_callback(storage.repositories.close)
         stack.push_async_callback(storage.kinds.close)
+        stack.push_async_callback(Reclaimer(store, storage.repositories, tasks).close)
         await storage.disks.restore()
         networks = _make_networks(kind, store, operations, xen, guests)
         stack.push_async_callback(networks.bridges.close)

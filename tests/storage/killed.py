@@ -1,6 +1,6 @@
 """Run one change of an SR and end the process, without any clean-up, at its n-th step on disk.
 
-Usage: killed.py DIRECTORY DATABASE CHANGE STEP. The file DATABASE stands for the records:
+Usage: killed.py DIRECTORY DATABASE CHANGE STEP FORMAT. The file DATABASE stands for the records:
 one location a line.
 """
 
@@ -14,10 +14,13 @@ from pathlib import Path, PurePosixPath
 from xapid.storage.blocking import Threads
 from xapid.storage.directory import Directory, open_directory
 from xapid.storage.driver import NewVolume, no_progress
+from xapid.storage.image_names import Format
 from xapid.storage.images import FileRepository
 
 OLD = "00000000-0000-4000-8000-000000000001"
 NEW = "00000000-0000-4000-8000-000000000002"
+SNAPSHOT = "00000000-0000-4000-8000-000000000003"
+SIZE = 1 << 16
 
 
 class Deadly(Directory):
@@ -44,6 +47,10 @@ class Deadly(Directory):
         self.step()
         super().rename(old, new)
 
+    def link(self, old: str, new: str) -> None:
+        self.step()
+        super().link(old, new)
+
     def remove(self, *names: str) -> None:
         for name in names:
             self.step()
@@ -56,30 +63,46 @@ def record(database: Path, locations: set[str]) -> None:
     Deadly.step()
 
 
-async def change(repository: FileRepository, database: Path, what: str) -> None:
+async def change(repository: FileRepository, database: Path, what: str, kind: str) -> None:
     known = set(database.read_text().split())  # noqa: ASYNC240
-    if what == "destroy":
-        await repository.retire(f"{OLD}.raw")
-        record(database, known - {f"{OLD}.raw"})
-        await repository.purge(f"{OLD}.raw")
+    old, new = f"{OLD}.{kind}", f"{NEW}.{kind}"
+    if what in ("destroy", "destroy-snapshot"):
+        gone = old if what == "destroy" else f"{SNAPSHOT}.{kind}"
+        await repository.retire(gone)
+        record(database, known - {gone})
+        await repository.purge(gone)
+        await repository.reclaim(no_progress)
         return
-    new = NewVolume(NEW, 1 << 16)
+    if what == "resize":
+        await repository.resize(old, SIZE * 2)
+        return
+    volume = NewVolume(NEW, SIZE)
     if what == "create":
-        await repository.create(new)
+        await repository.create(volume)
+    elif what == "clone":
+        await repository.clone(old, volume, no_progress)
     else:
-        await repository.clone(f"{OLD}.raw", new, no_progress)
-    record(database, known | {f"{NEW}.raw"})
-    await repository.publish(f"{NEW}.raw")
+        access = await repository.activate(old, writable=False)
+        await repository.copy(access, volume, no_progress)
+    record(database, known | {new})
+    await repository.publish(new)
+
+
+async def run(path: str, database: Path, what: str, step: int, kind: str) -> None:
+    directory = Deadly(open_directory("location", PurePosixPath(path), create=False))
+    threads = Threads("killed", 1)
+    form: Format = "raw" if kind == "raw" else "qcow2"
+    repository = FileRepository(PurePosixPath(path), directory, -1, threads, form)
+    await repository.scan(database.read_text().split())  # noqa: ASYNC240
+    Deadly.left = step
+    await change(repository, database, what, kind)
+    Deadly.left = 0
+    await repository.detach()
 
 
 def main() -> None:
-    path, database, what, step = sys.argv[1:]
-    directory = Deadly(open_directory("location", PurePosixPath(path), create=False))
-    Deadly.left = int(step)
-    threads = Threads("killed", 1)
-    repository = FileRepository(PurePosixPath(path), directory, -1, threads)
-    asyncio.run(change(repository, Path(database), what))
-    threads.close()
+    path, database, what, step, kind = sys.argv[1:]
+    asyncio.run(run(path, Path(database), what, int(step), kind))
 
 
 if __name__ == "__main__":

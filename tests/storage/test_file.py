@@ -457,7 +457,7 @@ async def test_a_kill_at_any_step_leaves_the_old_state_or_the_new(
         await repository.detach()
         database.write_text(f"{OLD}.raw")
 
-        command = [sys.executable, str(KILLED), str(disks), str(database), change, str(step)]
+        command = [sys.executable, str(KILLED), str(disks), str(database), change, str(step), "raw"]
         killed = await asyncio.create_subprocess_exec(*command, env=ENVIRONMENT)
         code = await killed.wait()
 

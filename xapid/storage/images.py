@@ -248,7 +248,8 @@ class FileRepository:
             done += 1
 
     async def _next_merge(self) -> Merge | None:
-        if self._files.incomplete or self._merging is not None:
+        detached = self._directory.fd < 0
+        if detached or self._files.incomplete or self._merging is not None:
             return None
         with failures("cannot read the chains of disks"):
             merges = await self._threads.run(self._files.merges, frozenset(self._active))

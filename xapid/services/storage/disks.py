@@ -203,6 +203,7 @@ class DiskService:
         if repository is not None:
             with storage_errors(vdi.SR, vdi.ref):
                 await repository.deactivate(vdi.location)
+            self.repositories.loosened(vdi.SR)
         await self._record_lock(vdi.ref)
         if held.lease.writer:
             await self.repositories.refresh(vdi.ref)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -42,6 +42,16 @@ class Repositories:
         self._store = store
         self._kinds = kinds
         self._attached: dict[str, Repository] = {}
+        self._on_loosened: list[Callable[[Ref[SR]], None]] = []
+
+    def on_loosened(self, listener: Callable[[Ref[SR]], None]) -> None:
+        """Call `listener` with each SR in which a disk was let go, or which was scanned."""
+        self._on_loosened.append(listener)
+
+    def loosened(self, sr: Ref[SR]) -> None:
+        """Something of the SR was let go."""
+        for listener in self._on_loosened:
+            listener(sr)
 
     def get(self, sr: Ref[SR]) -> Repository:
         """The SR, attached. Raises SR_NOT_ATTACHED."""
@@ -90,6 +100,7 @@ class Repositories:
         for vdi in self._disks(sr):
             if vdi.location in labels and labels[vdi.location] != label_of(vdi):
                 await self.describe(vdi.ref)
+        self.loosened(sr)
 
     async def measure(self, sr: Ref[SR]) -> None:
         """Bring the sizes of an SR up to date; what fails is logged, the next scan repeats it."""

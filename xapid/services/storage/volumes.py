@@ -128,6 +128,7 @@ class Volumes:
                 undo.commit()
                 await self._purge(repository, location)
                 await self._repositories.measure(sr)
+        self._repositories.loosened(sr)
 
     async def _purge(self, repository: Repository, location: str) -> None:
         try:

@@ -1,0 +1,257 @@
+"""Kills the daemon at random moments of work on disks, and counts what is lost or left over.
+
+A short run is part of the tests; `python -m tests.daemon.storage_torture --kills 100` is a long
+one. Each disk holds numbers at a few places, written by QEMU's own tool, that tell which disk it
+is a clone, snapshot or copy of; they are read again after each kill.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .conftest import MIB, Client, Daemon, Failure, disk, eventually
+
+PLACES = 4
+SIZE = 64 * MIB
+STEP = SIZE // PLACES
+ENOUGH = 10
+CUT_OFF = (OSError, EOFError)
+SRS = ("qcow2", "raw")
+
+Content = dict[int, int]
+"""The number at each place of a disk; 0 where nothing was written."""
+
+
+def qemu_io(image: Path, *commands: str) -> subprocess.CompletedProcess[str]:
+    words = [word for command in commands for word in ("-c", command)]
+    form = "qcow2" if image.suffix == ".qcow2" else "raw"
+    return subprocess.run(
+        ["qemu-io", "-f", form, *words, image], capture_output=True, text=True, check=False
+    )
+
+
+@dataclass
+class Disks:
+    """What a client knows of the disks of a daemon."""
+
+    daemon: Daemon
+    random: random.Random
+    srs: dict[str, str] = field(default_factory=dict)
+    known: dict[str, Content] = field(default_factory=dict)
+    where: dict[str, str] = field(default_factory=dict)
+    expected: list[Content] = field(default_factory=list)
+    going: set[str] = field(default_factory=set)
+    acknowledged: Counter[str] = field(default_factory=Counter)
+    numbers: int = 0
+
+    def prepare(self, client: Client) -> None:
+        host = client("host.get_all")[0]
+        for name in SRS:
+            config = {"location": str(self.daemon.state / name), "format": name}
+            self.srs[name] = client("SR.create", host, config, "0", name, "", "file", "", False, {})
+
+    def path(self, client: Client, vdi: str) -> Path:
+        sr = client("SR.get_name_label", client("VDI.get_SR", vdi))
+        return self.daemon.state / sr / str(client("VDI.get_location", vdi))
+
+    def work_until_cut_off(self, client: Client) -> None:
+        try:
+            while True:
+                self._work(client)
+        except CUT_OFF:
+            return
+        except Exception as error:  # xmlrpc.client wraps some cuts in errors of its own
+            if type(error).__module__.partition(".")[0] not in ("xmlrpc", "http"):
+                raise
+
+    def _work(self, client: Client) -> None:
+        steps = [self._create, self._clone, self._copy, self._cancel, self._resize, self._destroy]
+        weights = [2, 4, 2, 1, 1, 3] if len(self.known) < ENOUGH else [0, 0, 0, 1, 1, 6]
+        if not self.known:
+            weights = [1, 0, 0, 0, 0, 0]
+        step = self.random.choices(steps, weights)[0]
+        step(client)
+        self.expected.clear()
+        self.going.clear()
+        self.acknowledged[step.__name__.strip("_")] += 1
+
+    def _pick(self) -> str:
+        return self.random.choice(sorted(self.known))
+
+    def _write(self, client: Client, vdi: str) -> None:
+        """Write a number that no disk has yet to a disk that nothing but its owner uses."""
+        self.numbers = self.numbers % 250 + 1
+        place, image = self.random.randrange(PLACES), self.path(client, vdi)
+        content = {**self.known[vdi], place: self.numbers}
+        size = self.random.choice((1, 2, 8)) * MIB
+        done = qemu_io(image, f"write -P {self.numbers} {place * STEP} {size}", "flush")
+        if done.returncode == 0:
+            self.known[vdi] = content
+        elif "lock" not in done.stderr:  # its base is being merged just now
+            raise AssertionError(done.stderr)
+
+    def _create(self, client: Client) -> None:
+        self.expected = [dict.fromkeys(range(PLACES), 0)]
+        sr = self.srs[self.random.choice(SRS)]
+        vdi = disk(client, sr, SIZE)
+        self.known[vdi] = self.expected[0]
+        self._write(client, vdi)
+
+    def _clone(self, client: Client) -> None:
+        vdi = self._pick()
+        self.expected = [self.known[vdi]]
+        method = self.random.choice(("VDI.clone", "VDI.snapshot"))
+        twin = client(method, vdi, {})
+        self.known[twin] = dict(self.known[vdi])
+        if method == "VDI.clone":
+            self._write(client, twin)
+        self._write(client, vdi)
+
+    def _copy(self, client: Client) -> None:
+        vdi = self._pick()
+        self.expected = [self.known[vdi]]
+        twin = client("VDI.copy", vdi, self.srs[self.random.choice(SRS)])
+        self.known[twin] = dict(self.known[vdi])
+
+    def _cancel(self, client: Client) -> None:
+        vdi = self._pick()
+        self.expected = [self.known[vdi]]
+        task = client("Async.VDI.copy", vdi, self.srs[self.random.choice(SRS)])
+        with contextlib.suppress(Failure):  # it has ended already
+            client("task.cancel", task)
+        record = client.wait_for_task(task)
+        if record["status"] == "success":
+            twin = re.sub(r"</?value>", "", record["result"])
+            self.known[twin] = dict(self.known[vdi])
+
+    def _resize(self, client: Client) -> None:
+        vdi = self._pick()
+        if not client("VDI.get_read_only", vdi):
+            size = int(client("VDI.get_virtual_size", vdi)) + MIB
+            client("VDI.resize", vdi, str(size))
+
+    def _destroy(self, client: Client) -> None:
+        vdi = self._pick()
+        self.going = {vdi}
+        client("VDI.destroy", vdi)
+        del self.known[vdi]
+
+    # After a kill
+
+    def check(self, client: Client) -> list[str]:
+        """Compare with what there is; takes over what the call under way has left."""
+        records: dict[str, dict[str, Any]] = client("VDI.get_all_records")
+        faults = [f"{ref} is lost" for ref in self.known if ref not in {*records, *self.going}]
+        for ref in self.going - set(records):
+            del self.known[ref]
+        for ref, record in records.items():
+            if record["missing"]:
+                faults.append(f"{ref} is missing")
+                continue
+            content = self._read(self.path(client, ref))
+            if ref in self.known:
+                if content != self.known[ref] and not self._torn(ref, content):
+                    faults.append(f"{ref} holds {content}, not {self.known[ref]}")
+                self.known[ref] = content
+            elif content in self.expected:
+                self.known[ref] = content
+                self.expected.clear()
+            else:
+                faults.append(f"{ref} was invented, with {content}")
+        self.expected.clear()
+        self.going.clear()
+        return faults
+
+    def _torn(self, ref: str, content: Content) -> bool:
+        """Whether only the number being written when the kill came is new."""
+        changed = [p for p in content if content[p] != self.known[ref][p]]
+        return len(changed) == 1 and content[changed[0]] == self.numbers
+
+    def _read(self, image: Path) -> Content:
+        reads = [f"read -v {place * STEP} 512" for place in range(PLACES)]
+        done = qemu_io(image, *reads)
+        shown = re.findall(r"^([0-9a-f]{8}):  ([0-9a-f]{2}) ", done.stdout, re.MULTILINE)
+        first = {int(at, 16): int(value, 16) for at, value in shown}
+        return {place: first.get(place * STEP, -1) for place in range(PLACES)}
+
+    def useless(self, client: Client) -> set[str]:
+        """The files that no disk needs."""
+        locations = {record["location"] for record in client("VDI.get_all_records").values()}
+        uuids = {location.partition(".")[0] for location in locations}
+        wanted = locations | {f"{uuid}.json" for uuid in uuids} | {"xapid-sr.json"}
+        leaning: Counter[str] = Counter()
+        files = [path for name in SRS for path in (self.daemon.state / name).iterdir()]
+        for path in files:
+            if path.suffix in (".qcow2", ".base"):
+                leaning[_backing(path)] += 1
+        wanted |= {name for name, count in leaning.items() if name and count > 1}
+        return {path.name for path in files} - wanted
+
+
+def _backing(image: Path) -> str:
+    try:
+        first = image.read_bytes()[:4096]
+    except FileNotFoundError:
+        return ""
+    at, size = int.from_bytes(first[8:16], "big"), int.from_bytes(first[16:20], "big")
+    return first[at : at + size].decode() if at else ""
+
+
+def torture(kills: int, seed: int) -> tuple[Counter[str], list[str]]:
+    """Kill the daemon `kills` times; returns the acknowledged calls by kind, and the faults."""
+    dice = random.Random(seed)
+    faults: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="xapid-torture-") as directory:
+        daemon = Daemon(Path(directory))
+        daemon.start()
+        disks = Disks(daemon, random.Random(dice.random()))
+        disks.prepare(daemon.client())
+        for _ in range(kills):
+            worker = threading.Thread(target=disks.work_until_cut_off, args=(daemon.client(),))
+            worker.start()
+            worker.join(dice.uniform(0.1, 2.0))
+            daemon.signal(signal.SIGKILL)
+            worker.join()
+            daemon.kill()
+            daemon.start()
+            client = daemon.client()
+            faults += disks.check(client)
+            try:
+                eventually(lambda client=client: not disks.useless(client))
+            except AssertionError:
+                faults.append(f"left over: {disks.useless(client)}")
+                break
+        daemon.stop()
+    return disks.acknowledged, faults
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
+    chosen = parser.parse_args()
+    if shutil.which("qemu-io") is None:
+        sys.exit("qemu-io is not installed (Debian: qemu-utils)")
+    acknowledged, faults = torture(chosen.kills, chosen.seed)
+    for fault in faults:
+        print(fault)
+    print(f"seed {chosen.seed}: {chosen.kills} kills, acknowledged {dict(acknowledged)}")
+    print(f"{len(faults)} disks lost, changed or invented, or files left over")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
