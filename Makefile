@@ -12,8 +12,8 @@ help:
 	@echo "make run       set up and start xapid on the mock: state in ./.xapid, https://127.0.0.1:8443"
 	@echo "make test      set up and run every test that needs no Xen host"
 	@echo "make check     formatting, lint and types"
-	@echo "make test-xen  run the suite on a real Xen host in QEMU (SUITE=bookworm or trixie)"
-	@echo "                 (AGAIN=1: only what failed last time, on a fresh host)"
+	@echo "make test-xen  run the suite on two real Xen hosts in QEMU (SUITE=bookworm or trixie)"
+	@echo "                 (AGAIN=1: only what failed last time, on fresh hosts)"
 	@echo "make torture   $(TORTURE_KILLS) kills of the daemon under writes (TORTURE_KILLS=N)"
 	@echo "make venv      only set up .venv"
 	@echo "make docs      write docs/api.md from the datamodel"
@@ -43,7 +43,7 @@ test: venv
 	$(BIN)/pytest -n 2 tests
 
 test-xen: venv
-	SUITE=$(SUITE) $(BIN)/pytest -p no:xdist $(if $(AGAIN),--last-failed) tests/xen
+	SUITE=$(SUITE) $(BIN)/pytest -n $(if $(XAPID_XENHOST_RUNNING),0,2) $(if $(AGAIN),--last-failed) tests/xen
 
 torture: venv
 	$(BIN)/python -m tests.daemon.torture --kills $(TORTURE_KILLS)

@@ -1,4 +1,7 @@
-"""The fixtures on a real Xen host: one boot, one installed xapid, one table of times."""
+"""The fixtures on a real Xen host: one boot, one installed xapid, one table of times.
+
+With pytest-xdist each worker has a host of its own; what shares guests stays on one host.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,10 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -25,6 +30,7 @@ from testhost.workbench import Workbench
 
 TABLE = Table()
 MACHINE = pytest.StashKey[Machine]()
+ROUND_OF_A_GUEST = re.compile(r"::Test\w+::.*\[(pv|pvh|hvm)\b")
 SETUP_FAILED = pytest.StashKey[bool]()
 
 
@@ -99,6 +105,31 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         collect(machine, place)
         report.sections.append(("xen host", f"logs and state of the host: {place}"))
     return report
+
+
+class ByHost(LoadScopeScheduling):
+    """Keeps on one host what shares guests: a module, or one guest's round through a class."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        guest = ROUND_OF_A_GUEST.search(nodeid)
+        return nodeid.partition("::")[0] + (guest[1] if guest else "")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByHost:
+    return ByHost(config, log)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker hands its times to the one who prints them."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["seconds"] = TABLE.seconds
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A worker has ended."""
+    TABLE.take_over(getattr(node, "workeroutput", {}).get("seconds", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -21,6 +21,13 @@ class Table:
         yield
         self.seconds.setdefault(row, {})[column] = time.monotonic() - started
 
+    def take_over(self, seconds: dict[str, dict[str, float]]) -> None:
+        """Add what was measured on another host; of two times for one step the longer counts."""
+        for row, taken in seconds.items():
+            mine = self.seconds.setdefault(row, {})
+            for column, time_taken in taken.items():
+                mine[column] = max(time_taken, mine.get(column, 0.0))
+
     def lines(self) -> list[str]:
         """The table as text, one line a step."""
         columns = list(dict.fromkeys(column for row in self.seconds.values() for column in row))
