@@ -396,3 +396,54 @@ def test_consoles_follow_the_guest(client: Client, vm: str) -> None:
     assert (record["protocol"], record["VM"]) == ("vt100", vm)
     assert record["location"].startswith("file:///")
     assert client("VM.get_consoles", vm) == []
+
+
+def test_a_boot_leaves_what_it_took_and_what_it_ran_on(client: Client, vm: str) -> None:
+    host = client("host.get_cpu_configuration", client("host.get_all")[0])
+
+    client("VM.start", vm, False, False)
+
+    record = client("VM.get_record", vm)
+    assert 0 < int(record["memory_overhead"]) < int(record["memory_static_max"])
+    assert record["last_boot_CPU_flags"]["features"] == host["features"]
+
+
+def test_a_vm_whose_disks_are_out_of_reach_can_boot_nowhere(client: Client, vm: str) -> None:
+    host = client("host.get_all")[0]
+    client("VM.assert_can_boot_here", vm, host)
+    [sr] = client("SR.get_all")
+    client("PBD.unplug", client("SR.get_PBDs", sr)[0])
+
+    with pytest.raises(Failure) as refused:
+        client("VM.assert_can_boot_here", vm, host)
+
+    assert (refused.value.code, refused.value.parameters) == ("VM_REQUIRES_SR", [vm, sr])
+    assert client("VM.get_possible_hosts", vm) == []
+
+
+def test_a_mask_of_cpus_is_set_and_lifted_while_the_guest_runs(
+    daemon: Daemon, client: Client, vm: str
+) -> None:
+    client("VM.start", vm, False, False)
+    domid = client("VM.get_domid", vm)
+
+    client("VM.add_to_VCPUs_params_live", vm, "mask", "1")
+    pinned = affinity(daemon, domid)
+    client("VM.add_to_VCPUs_params_live", vm, "mask", "")
+
+    assert pinned == [1]
+    assert len(affinity(daemon, domid)) > 1
+    with pytest.raises(Failure, match="INVALID_VALUE"):
+        client("VM.add_to_VCPUs_params_live", vm, "mask", "1,4000")
+
+
+def affinity(daemon: Daemon, domid: str) -> list[int]:
+    """The CPUs that the first vCPU of a domain may run on."""
+    found = daemon.xen(
+        "ctx, n, cpus = ffi.new('libxl_ctx **'), ffi.new('int *'), ffi.new('int *')\n"
+        "assert lib.xapid_ctx_alloc(ctx, ffi.NULL) == 0\n"
+        f"seen = lib.libxl_list_vcpu(ctx[0], {domid}, n, cpus)\n"
+        "hard = seen[0].cpumap\n"
+        "print(*[c for c in range(cpus[0]) if hard.map[c // 8] >> c % 8 & 1])"
+    )
+    return [int(cpu) for cpu in found.split()]

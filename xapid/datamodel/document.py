@@ -139,7 +139,7 @@ def _message(method: Method) -> Iterator[str]:
 
 
 def _codes(errors: Iterable[type[Exception]]) -> str:
-    return ", ".join(sorted(e.code for e in errors if issubclass(e, ApiError)))
+    return ", ".join(sorted({e.code for e in errors if issubclass(e, ApiError)}))
 
 
 def _errors() -> str:

@@ -857,7 +857,7 @@ class VM(
         host: the host in question.
         """
 
-    @message(min_role="read-only", this="vm")
+    @message(min_role="read-only", this="vm", raises=(DomainBuilderError,))
     def get_possible_hosts(self) -> tuple[Ref[Host], ...]:
         """Get the hosts that the VM can start on."""
 

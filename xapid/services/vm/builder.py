@@ -85,6 +85,7 @@ class DomainBuilder:
             )
             call.progress(AFTER_DISKS)
             needed_kib = await self.xen.need_memory(config)
+            await self._record_overhead(record, needed_kib)
             async with self.memory.reserved(record.uuid, needed_kib, unchecked=force):
                 large = needed_kib > ABORTABLE_KIB
                 try:
@@ -103,6 +104,10 @@ class DomainBuilder:
             await self.xen.set_vcpu_affinity(domid, mask)
         call.progress(AFTER_BUILD)
         return domid
+
+    async def _record_overhead(self, record: VM, needed_kib: int) -> None:
+        overhead = max(0, needed_kib * KIB - memory_target(record))
+        await self.store.set(record.ref, VM.memory_overhead, overhead)
 
     async def _configuration(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...datamodel.declare import Ref
@@ -64,10 +65,18 @@ class LiveService:
             params = {key: value}
             if scheduling := sched_params(params):
                 await self.xen.sched_set(record.domid, **scheduling)
-            if mask := cpu_mask(params):
-                await self.xen.set_vcpu_affinity(record.domid, mask)
+            if key == "mask":
+                await self.xen.set_vcpu_affinity(record.domid, await self._cpus(params))
             async with self.store.transaction() as tx:
                 tx.set(vm, VM.VCPUs_params, {**tx.get(vm).VCPUs_params, key: value})
+
+    async def _cpus(self, params: Mapping[str, str]) -> tuple[int, ...]:
+        """The CPUs that the mask names; all for an empty one. Raises INVALID_VALUE."""
+        everything = range((await self.xen.physinfo()).max_cpu_id + 1)
+        named = cpu_mask(params)
+        if not set(named) <= set(everything):
+            raise InvalidValue("VCPUs_params:mask", params["mask"])
+        return named or tuple(everything)
 
     @implements(VM.set_shadow_multiplier_live)
     async def set_shadow_multiplier_live(self, call: Call, vm: Ref[VM], multiplier: float) -> None:

@@ -92,16 +92,24 @@ class Power:
             domid = await self.builder.build(call, record, undo, force=force)
             undo.add(self._write, lambda tx: state.record_halted(tx, record.ref))
             drives, wires = self.builder.devices(record, booting=True)
-            await self._enter(record, domid, [*drives, *wires], paused=paused)
+            await self._enter(record, domid, [*drives, *wires], paused=paused, booted=True)
             undo.commit()
 
     async def _enter(
-        self, record: VM, domid: int, devices: Collection[Ref[Any]], *, paused: bool
+        self,
+        record: VM,
+        domid: int,
+        devices: Collection[Ref[Any]],
+        *,
+        paused: bool,
+        booted: bool = False,
     ) -> None:
         """Commit the new state, then let the domain run: a crash between leaves it paused."""
         async with self.store.transaction() as tx:
             state.record_started(tx, record.ref, self.host, domid, self.now(), paused=paused)
             state.record_devices(tx, record, devices)
+            if booted:
+                state.record_boot(tx, record.ref, self.host)
         if not paused:
             await self.xen.domain_unpause(domid)
         self.consoles.publish(record.ref, domid)

@@ -15,8 +15,10 @@ from ...datamodel.errors import (
     InvalidValue,
     VMHVMRequired,
     VMRequiresIOMMU,
+    VMRequiresSR,
 )
 from ...datamodel.host import Host
+from ...datamodel.vdi import VDI
 from ...datamodel.vm import VM
 from ...db.store import Store
 from ...xen.client import XenClient
@@ -101,10 +103,21 @@ class QuestionService:
             raise VMHVMRequired(vm)
         if pci_devices(record.other_config, record.PCI_bus) and not physical.cap_hvm_directio:
             raise VMRequiresIOMMU(host)
+        self._check_devices(record, host)
         needed = await self._needed_kib(record)
         available = await self.memory.available_kib()
         if needed > available:
             raise HostNotEnoughFreeMemory(needed * KIB, available * KIB)
+
+    def _check_devices(self, record: VM, host: Ref[Host]) -> None:
+        """Every disk is in an SR that the host has plugged. Raises VM_REQUIRES_SR."""
+        for vbd in map(self.store.get, record.VBDs):
+            vdi = self.store.find(VDI, vbd.VDI)
+            if vdi is None:
+                continue
+            pbds = [self.store.get(pbd) for pbd in self.store.get(vdi.SR).PBDs]
+            if not any(pbd.host == host and pbd.currently_attached for pbd in pbds):
+                raise VMRequiresSR(record.ref, vdi.SR)
 
     async def _needed_kib(self, record: VM) -> int:
         boot = plan_boot(record)

@@ -44,6 +44,13 @@ def record_started(
         tx.set(record.metrics, VMMetrics.start_time, now)
 
 
+def record_boot(tx: Transaction, vm: Ref[VM], host: Ref[Host]) -> None:
+    """What the VM was booted on, which the guest has seen and a resume does not change."""
+    cpu = tx.get(host).cpu_configuration
+    seen = {key: cpu[key] for key in ("vendor", "features") if cpu.get(key)}
+    tx.set(vm, VM.last_boot_CPU_flags, seen)
+
+
 def record_devices(tx: Transaction, record: VM, attached: Collection[Ref[Any]]) -> None:
     """Say of every device of a VM whether the domain has it."""
     for vbd in record.VBDs:
