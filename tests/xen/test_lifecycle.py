@@ -372,6 +372,7 @@ def test_pygrub_boots_the_kernel_on_the_guests_own_disk(workbench: Workbench, ta
 
 def test_a_disk_without_a_kernel_fails_with_pygrubs_own_words(workbench: Workbench) -> None:
     guest = workbench.guest("pv", "nothing to boot", PV_kernel="", PV_bootloader="pygrub")
+    loops = workbench.machine.run("losetup --list --noheadings")
 
     with pytest.raises(ApiError) as failed:
         guest.call("start", False, False)
@@ -380,7 +381,7 @@ def test_a_disk_without_a_kernel_fails_with_pygrubs_own_words(workbench: Workben
     assert "Unable to find partition containing kernel" in failed.value.details[-1]
     assert guest.state == "Halted"
     assert guest.domain() is None
-    assert workbench.machine.run("losetup --list --noheadings").strip() == ""
+    assert workbench.machine.run("losetup --list --noheadings") == loops
 
 
 def test_clone_of_a_halted_vm_has_its_own_disk(workbench: Workbench, table: Table) -> None:
@@ -405,18 +406,19 @@ def test_clone_of_a_halted_vm_has_its_own_disk(workbench: Workbench, table: Tabl
 
 
 def test_running_guest_is_changed_live(workbench: Workbench, table: Table) -> None:
+    # Linux from 6.9 on cannot bring up a CPU that a PVH guest was not booted with.
     small = str(160 * MIB)
     limits = {"memory_static_min": small, "memory_dynamic_min": small}
-    guest = workbench.guest("pvh", "changed live", VCPUs_max="2", **limits)
+    guest = workbench.guest("pv", "changed live", VCPUs_max="2", **limits)
     guest.ensure("Running")
     assert guest.inside("nproc") == "1"
 
-    with table.step("pvh", "set_VCPUs_number_live"):
+    with table.step("pv", "set_VCPUs_number_live"):
         guest.call("set_VCPUs_number_live", "2")
         processors = "/sys/devices/system/cpu/cpu[0-9]*/online"
         online = f"for c in {processors}; do echo 1 >$c; done 2>/dev/null; nproc"
         wait_until("two processors in the guest", lambda: guest.inside(online) == "2", 30)
-    with table.step("pvh", "set_memory_target_live"):
+    with table.step("pv", "set_memory_target_live"):
         guest.call("set_memory_target_live", str(170 * MIB))
         name = guest.domain_name
         size = lambda: int(workbench.machine.run(f"xl list {name} | tail -n 1").split()[2])  # noqa: E731

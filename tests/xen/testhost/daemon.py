@@ -51,8 +51,10 @@ class Daemon:
         self.machine.write(f"/etc/systemd/system/{UNIT}.service", UNIT_FILE)
         ready = (
             f"systemctl daemon-reload; systemctl reset-failed {UNIT} 2>/dev/null; "
+            # What an earlier one said must not be read as this one's.
+            f"systemctl -q is-active {UNIT} || rm -f /run/xapid.out; "
             f"systemctl start {UNIT} || exit 9; "
-            "until grep -q '^xapid ready ' /run/xapid.out; "
+            "until grep -qs '^xapid ready ' /run/xapid.out; "
             f"do systemctl -q is-active {UNIT} || exit 9; sleep 0.3; done"
         )
         try:
