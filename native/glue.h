@@ -26,6 +26,7 @@ int xapid_sigchld_is_ours(void);
 int xapid_domain_create_restore(libxl_ctx *ctx, libxl_domain_config *d_config, uint32_t *domid, int fd);
 int xapid_event_shutdown_reason(const libxl_event *event);
 int xapid_cpu_idle(libxl_ctx *ctx, uint64_t *idle_ns, int room);
+int xapid_set_paging_memory(libxl_ctx *ctx, uint32_t domid, uint64_t kib);
 const char *xapid_libxl_version(void);
 
 int xapid_is_mock(void);

@@ -1,6 +1,7 @@
 /* The parts of the glue that exist only with the real libxl, and the mock's controls as refusals. */
 #include "glue.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <xenctrl.h>
 
@@ -41,6 +42,26 @@ int xapid_cpu_idle(libxl_ctx *ctx, uint64_t *idle_ns, int room)
         idle_ns[cpu] = cpus[cpu].idletime;
     free(cpus);
     return count;
+}
+
+int xapid_set_paging_memory(libxl_ctx *ctx, uint32_t domid, uint64_t kib)
+{
+    (void)ctx;
+    pthread_once(&first_question, open_hypervisor);
+    if (!hypervisor)
+        return ERROR_FAIL;
+    if (!xc_set_paging_mempool_size(hypervisor, domid, kib * 1024))
+        return 0;
+    switch (errno) {
+    case ENOMEM:
+        return ERROR_NOMEM;
+    case EINVAL:
+        return ERROR_INVAL;
+    case ESRCH:
+        return ERROR_DOMAIN_NOTFOUND;
+    default:
+        return ERROR_FAIL;
+    }
 }
 
 int xapid_is_mock(void)

@@ -401,6 +401,10 @@ int xapid_event_shutdown_reason(const libxl_event *event);
  * are, at most room, or ERROR_FAIL. A CPU that is offline stands still. libxl has no such function. */
 int xapid_cpu_idle(libxl_ctx *ctx, uint64_t *idle_ns, int room);
 
+/* Give an HVM or PVH domain that runs so much of the host's memory for its page tables (shadow or HAP), a multiple of
+ * 4 KiB. ERROR_NOMEM where the host has not so much. libxl does this only while it builds a domain. */
+int xapid_set_paging_memory(libxl_ctx *ctx, uint32_t domid, uint64_t kib);
+
 /* The version of the library this module was built for, such as "4.17.5"; "mock" for the mock. */
 const char *xapid_libxl_version(void);
 

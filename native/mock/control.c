@@ -149,6 +149,7 @@ static int answer(const struct domain *d, const char *fact, int64_t *value)
         { "ignore_shutdown", d->ignore_shutdown }, { "refuse_unplug", d->refuse_unplug }, { "booted", d->booted },
         { "half_made", !d->finished }, { "sysrq", d->last_sysrq }, { "trigger", d->last_trigger },
         { "target_kib", (int64_t)d->target_kib }, { "held_kib", (int64_t)d->held_kib },
+        { "paging_kib", (int64_t)d->paging_kib },
         { "shutdown_requests", d->shutdown_requests },
     };
 

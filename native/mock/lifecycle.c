@@ -70,10 +70,11 @@ void plan_read(const struct json *config, struct plan *plan)
     for (size_t i = 0; avail && i < avail->count; i++)
         if (avail->items[i]->number < MAX_VCPUS)
             plan->online[avail->items[i]->number / 64] |= UINT64_C(1) << (avail->items[i]->number % 64);
-    if (plan->type == LIBXL_DOMAIN_TYPE_PV)
-        plan->need_kib = plan->target_kib + PV_EXTRA_KIB;
-    else
-        plan->need_kib = plan->target_kib + HVM_EXTRA_KIB + shadow_kib(plan->max_kib, plan->max_vcpus);
+    if (plan->type != LIBXL_DOMAIN_TYPE_PV)
+        plan->paging_kib = (uint64_t)json_get_integer(
+            b_info, "shadow_memkb", (int64_t)shadow_kib(plan->max_kib, plan->max_vcpus));
+    plan->need_kib = plan->target_kib + plan->paging_kib;
+    plan->need_kib += plan->type == LIBXL_DOMAIN_TYPE_PV ? PV_EXTRA_KIB : HVM_EXTRA_KIB;
     plan->need_kib += 2 * MEGABYTE_KIB - plan->need_kib % (2 * MEGABYTE_KIB);
 }
 
@@ -145,6 +146,7 @@ static struct domain *make_domain(struct call *call, const struct plan *plan, in
     strcpy(d->name, plan->name);
     d->type = plan->type;
     d->held_kib = plan->need_kib;
+    d->paging_kib = plan->paging_kib;
     d->current_kib = d->target_kib = plan->target_kib;
     d->max_kib = plan->max_kib;
     d->max_vcpus = plan->max_vcpus;

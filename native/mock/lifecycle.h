@@ -14,6 +14,7 @@ struct plan {
     uint64_t online[MAX_VCPUS / 64];
     uint64_t max_kib, target_kib;
     uint64_t need_kib;              /* of the host's memory, overhead included */
+    uint64_t paging_kib;            /* of that, for page tables */
     int weight, cap;
 };
 

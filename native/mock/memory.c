@@ -46,6 +46,27 @@ int libxl_set_memory_target(libxl_ctx *ctx, uint32_t domid, int64_t target_memkb
     return call_end(&call, 0);
 }
 
+int xapid_set_paging_memory(libxl_ctx *ctx, uint32_t domid, uint64_t kib)
+{
+    struct call call;
+    struct domain *d;
+
+    BEGIN_CALL(call, ctx, domid);
+    d = call_domain(&call);
+    if (!d || d->dying)
+        return call_end(&call, ERROR_DOMAIN_NOTFOUND);
+    if (d->type == LIBXL_DOMAIN_TYPE_PV || kib % 4)
+        return call_end(&call, ERROR_INVAL);
+    if (kib > d->paging_kib + free_kib())
+        return call_end(&call, ERROR_NOMEM);
+    domain_open(d);
+    state()->host.used_kib = state()->host.used_kib - d->paging_kib + kib;
+    d->held_kib = d->held_kib - d->paging_kib + kib;
+    d->paging_kib = kib;
+    state_changed();
+    return call_end(&call, 0);
+}
+
 int libxl_get_memory_target(libxl_ctx *ctx, uint32_t domid, uint64_t *out_target)
 {
     struct call call;

@@ -50,6 +50,7 @@ struct domain {
     libxl_shutdown_reason due_reason;
     int64_t shutdown_ms;            /* its own delay, or -1: the host's knob */
     uint64_t held_kib;              /* of the host's memory, overhead included */
+    uint64_t paging_kib;            /* of that, for page tables; 0 for a PV domain */
     uint64_t current_kib, max_kib, target_kib;
     uint32_t max_vcpus;
     uint64_t online[MAX_VCPUS / 64];

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import Client, Daemon, Failure, vm_values
+from .conftest import MIB, Client, Daemon, Failure, vm_values
 
 REFUSED = {"hvm_serial": "file:/etc/passwd"}
 UNREADABLE = {"pci": "0000:04:00.0 -device x"}
@@ -61,13 +61,52 @@ def test_a_guest_with_a_pci_device_needs_an_iommu(client: Client, vm: str) -> No
     assert client("VM.get_possible_hosts", vm) == []
 
 
-def test_what_libxl_cannot_change_while_a_guest_runs_is_said(client: Client) -> None:
+def paging_kib(daemon: Daemon, client: Client, vm: str) -> int:
+    domid = client("VM.get_domid", vm)
+    ask = f"v = ffi.new('int64_t *'); assert lib.xapid_mock_ask({domid}, b'paging_kib', v) == 0"
+    return int(daemon.xen(f"{ask}; print(v[0])"))
+
+
+def test_the_memory_for_page_tables_changes_while_the_guest_runs_and_stays(
+    daemon: Daemon, client: Client
+) -> None:
+    vm = client("VM.create", vm_values(HVM_boot_policy="BIOS order", platform={"nx": "true"}))
+    client("VM.start", vm, False, False)
+    before = paging_kib(daemon, client, vm)
+    assert "changing_shadow_memory_live" in client("VM.get_allowed_operations", vm)
+
+    client("VM.set_shadow_multiplier_live", vm, 2.0)
+    assert paging_kib(daemon, client, vm) == 2 * before
+
+    client("VM.hard_reboot", vm)
+    assert paging_kib(daemon, client, vm) == 2 * before
+    assert client("VM.get_HVM_shadow_multiplier", vm) == 2.0
+
+
+def test_memory_for_page_tables_that_the_host_has_not_is_refused(
+    daemon: Daemon, client: Client
+) -> None:
+    size = str(2048 * MIB)
+    sizes = {"memory_static_max": size, "memory_dynamic_max": size, "memory_target": size}
+    vm = client("VM.create", vm_values(HVM_boot_policy="BIOS order", **sizes))
+    client("VM.start", vm, False, False)
+    daemon.knob("memory_kib", 3_400_000)
+    before = paging_kib(daemon, client, vm)
+
+    refused = refusal(client, "VM.set_shadow_multiplier_live", vm, 100.0)
+
+    assert refused.code == "HOST_NOT_ENOUGH_FREE_MEMORY"
+    assert int(refused.parameters[0]) > int(refused.parameters[1])
+    assert paging_kib(daemon, client, vm) == before
+    assert client("VM.get_HVM_shadow_multiplier", vm) == 1.0
+
+
+def test_memory_for_page_tables_is_for_running_hvm_guests(client: Client) -> None:
     hvm = client("VM.create", vm_values(HVM_boot_policy="BIOS order", platform={"nx": "true"}))
     pv = client("VM.create", vm_values())
-    client("VM.start", hvm, True, False)
     method = "VM.set_shadow_multiplier_live"
 
-    assert refusal(client, method, hvm, 2.0).code == "OPERATION_NOT_ALLOWED"
+    assert refusal(client, method, hvm, 2.0).code == "VM_BAD_POWER_STATE"
     assert refusal(client, method, hvm, 0.5).code == "INVALID_VALUE"
     assert refusal(client, method, pv, 2.0).code == "VM_HVM_REQUIRED"
 

@@ -351,6 +351,27 @@ async def test_memory_can_be_changed(client: XenClient, domid: int) -> None:
     assert await client.memory_target(domid) == 49152
 
 
+async def test_memory_for_page_tables_is_given_and_taken(
+    client: XenClient, domid: int, hvm: int
+) -> None:
+    held, had = await client.mock_ask(hvm, "held_kib"), await client.mock_ask(hvm, "paging_kib")
+
+    await client.set_paging_memory(hvm, had + 4096)
+
+    assert await client.mock_ask(hvm, "held_kib") == held + 4096
+    await client.set_paging_memory(hvm, had)
+    assert await client.mock_ask(hvm, "held_kib") == held
+    with pytest.raises(XenNoMemory):
+        await client.set_paging_memory(hvm, 1 << 40)
+    for wrong in (0, 4098):
+        with pytest.raises(XenInvalid):
+            await client.set_paging_memory(hvm, wrong)
+    with pytest.raises(XenInvalid):
+        await client.set_paging_memory(domid, had)
+    with pytest.raises(XenDomainNotFound):
+        await client.set_paging_memory(999, had)
+
+
 async def test_vcpus_can_be_unplugged_and_pinned(client: XenClient, domid: int) -> None:
     await client.set_vcpu_online(domid, 2)
     await client.set_vcpu_affinity(domid, [1, 3])

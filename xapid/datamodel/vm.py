@@ -712,6 +712,7 @@ class VM(
         raises=(
             VMBadPowerState,
             OtherOperationInProgress,
+            DomainBuilderError,
             HostNotEnoughFreeMemory,
             InvalidValue,
             OperationNotAllowed,

@@ -272,6 +272,10 @@ class XenClient:
         """Read the balloon target."""
         return int((await self._ask("memory_target", domid=domid))["kib"])
 
+    async def set_paging_memory(self, domid: int, kib: int) -> None:
+        """Set the memory for page tables, a multiple of 4 KiB. Raises XenNoMemory."""
+        await self._ask("set_paging_memory", domid=domid, kib=kib)
+
     async def set_vcpu_online(self, domid: int, count: int) -> None:
         """Bring the first `count` vCPUs online, the others offline."""
         await self._ask("set_vcpu_online", domid=domid, count=count)

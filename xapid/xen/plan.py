@@ -171,7 +171,7 @@ def plan_domain(
     if boot.domain_type is DomainType.HVM:
         build["type.hvm"] = _hvm(boot, vnc_socket)
         if vm.HVM_shadow_multiplier > 1.0:
-            build["shadow_memkb"] = _shadow_kib(vm)
+            build["shadow_memkb"] = shadow_kib(vm, vm.HVM_shadow_multiplier)
     else:
         build |= _direct_boot(vm, boot, paths)
     _merge(build, plan_platform(vm, boot.domain_type))
@@ -228,11 +228,14 @@ def _hvm(boot: Boot, vnc_socket: str) -> dict[str, Any]:
     return hvm
 
 
-def _shadow_kib(vm: VM) -> int:
-    """libxl's own rule (1 MiB a vCPU and 8 KiB a MiB of memory) times the VM's multiplier."""
+def shadow_kib(vm: VM, multiplier: float) -> int:
+    """libxl's own rule (1 MiB a vCPU and 8 KiB a MiB of memory) times the multiplier; whole pages.
+
+    The memory for page tables, in shadow mode or with hardware assistance.
+    """
     memory_mib = vm.memory_static_max // (KIB * KIB)
     base = 4 * (256 * vm.VCPUs_max + 2 * memory_mib)
-    return int(base * vm.HVM_shadow_multiplier)
+    return int(base * multiplier) // 4 * 4
 
 
 def sched_params(params: Mapping[str, str]) -> dict[str, int]:

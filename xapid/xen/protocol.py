@@ -76,6 +76,7 @@ TUNING_OPERATIONS = frozenset(
         "set_memory_target",
         "set_max_memory",
         "memory_target",
+        "set_paging_memory",
         "set_vcpu_online",
         "set_vcpu_affinity",
         "sched_set",

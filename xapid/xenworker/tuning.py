@@ -42,6 +42,14 @@ def set_vcpu_online(run: Run, domid: int, count: int) -> None:
 
 
 @operation(Kind.QUICK)
+def set_paging_memory(run: Run, domid: int, kib: int) -> None:
+    """Give an HVM or PVH domain so much memory for its page tables."""
+    if kib <= 0 or kib % 4:
+        raise run.refusal("kib must be a positive multiple of 4")
+    run.call("xapid_set_paging_memory", domid, kib)
+
+
+@operation(Kind.QUICK)
 def set_vcpu_affinity(run: Run, domid: int, hard: list[int], vcpu: int | None = None) -> None:
     """Let one vCPU (null: all of them) run only on the host's CPUs in `hard`."""
     limit = run.call("libxl_get_max_cpus")

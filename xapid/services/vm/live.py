@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...datamodel.declare import Ref
-from ...datamodel.enums import DomainType, VmOperations
 from ...datamodel.errors import (
+    HostNotEnoughFreeMemory,
     InvalidValue,
     MemoryConstraintViolation,
     ValueNotSupported,
-    VMHVMRequired,
 )
 from ...datamodel.vm import VM
 from ...db.store import Store
 from ...xen.client import XenClient
-from ...xen.plan import KIB, MAX_SHADOW_MULTIPLIER, cpu_mask, domain_type, sched_params
+from ...xen.errors import XenNoMemory
+from ...xen.plan import KIB, MAX_SHADOW_MULTIPLIER, cpu_mask, sched_params, shadow_kib
 from ..operations import Operations
 from ..ports import Call, implements
 
@@ -80,12 +80,14 @@ class LiveService:
 
     @implements(VM.set_shadow_multiplier_live)
     async def set_shadow_multiplier_live(self, call: Call, vm: Ref[VM], multiplier: float) -> None:
-        """libxl gives a domain this memory when it builds it, and has no call to change it."""
         if not 1.0 <= multiplier <= MAX_SHADOW_MULTIPLIER:
             raise InvalidValue("multiplier", str(multiplier))
-        record = self.store.get(vm)
-        if domain_type(record) is not DomainType.HVM:
-            raise VMHVMRequired(vm)
-        refused = self.operations.refusal(vm, VmOperations.CHANGING_SHADOW_MEMORY_LIVE)
-        if refused is not None:
-            raise refused
+        async with self.operations.claim(call, vm, VM.set_shadow_multiplier_live) as record:
+            wanted_kib = shadow_kib(record, multiplier)
+            try:
+                await self.xen.set_paging_memory(record.domid, wanted_kib)
+            except XenNoMemory as error:
+                more_kib = wanted_kib - shadow_kib(record, record.HVM_shadow_multiplier)
+                free_kib = await self.xen.free_memory()
+                raise HostNotEnoughFreeMemory(more_kib * KIB, free_kib * KIB) from error
+            await self.store.set(vm, VM.HVM_shadow_multiplier, multiplier)

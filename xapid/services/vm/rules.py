@@ -7,17 +7,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...datamodel.declare import Ref
-from ...datamodel.enums import VmOperations, VmPowerState
+from ...datamodel.enums import DomainType, VmOperations, VmPowerState
 from ...datamodel.errors import (
     ApiError,
     OperationNotAllowed,
     OtherOperationInProgress,
     VMBadPowerState,
+    VMHVMRequired,
     VMIsTemplate,
 )
 from ...datamodel.vbd import VBD
 from ...datamodel.vif import VIF
 from ...datamodel.vm import VM
+from ...xen.plan import domain_type
 from ..ports import View
 
 Op = VmOperations
@@ -51,10 +53,6 @@ HARMLESS = frozenset(
 
 NOT_HERE: dict[enum.StrEnum, str] = {
     Op.POOL_MIGRATE: "the pool has no other host to move to",
-    Op.CHANGING_SHADOW_MEMORY_LIVE: (
-        "libxl gives a guest this memory when it is built and cannot change it while it runs:"
-        " make the VM anew with another HVM_shadow_multiplier"
-    ),
 }
 """Operations that this host cannot do to any VM, and why."""
 
@@ -80,6 +78,8 @@ def vm_refusal(view: View, vm: VM, operation: enum.StrEnum) -> ApiError | None:
         return OperationNotAllowed(f"{vm.name_label} was made by another toolstack and is not ours")
     if vm.is_a_template and operation not in OF_TEMPLATES:
         return VMIsTemplate(vm.ref)
+    if operation is Op.CHANGING_SHADOW_MEMORY_LIVE and domain_type(vm) is not DomainType.HVM:
+        return VMHVMRequired(vm.ref)
     return (
         _conflict(vm, operation)
         or _wrong_state(vm, operation)
