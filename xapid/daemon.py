@@ -91,6 +91,8 @@ from .services.vm.watcher import Watcher
 from .services.vtpm import VTPMService
 from .stalls import StallWatch
 from .storage.file import FileDriver
+from .storage.iscsi import LvmOverIscsiDriver
+from .storage.lvm import LvmDriver
 from .xen.bootloader import Bootloader, Pygrub, find_pygrub, reader_uids
 from .xen.bootloader_mock import MockBootloader
 from .xen.client import XenClient
@@ -342,7 +344,7 @@ class Storage:
 async def _start_storage(
     store: Store, operations: Operations, xen: XenClient, guests: GuestDomains, host: Ref[Host]
 ) -> Storage:
-    kinds = StorageKinds(store, [FileDriver()])
+    kinds = StorageKinds(store, [FileDriver(), LvmDriver(), LvmOverIscsiDriver()])
     await kinds.publish()
     govern_storage(store, operations, kinds)
     leases = Leases()

@@ -31,7 +31,7 @@ REPORT_S: Final = 60.0
 CHANGE_S: Final = 180.0
 """A program that is ended in the middle may leave a disk suspended: only a dead one is."""
 OUTPUT_KEPT: Final = 32 << 20
-NOISE: Final = re.compile(r"WARNING:|File descriptor |\s*(Use|See) ")
+NOISE: Final = re.compile(r"WARNING:|File descriptor |(Use|See|Run) ")
 
 Run = Callable[..., Awaitable[programs.Finished]]
 Row = dict[str, str]

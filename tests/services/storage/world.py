@@ -30,6 +30,7 @@ from xapid.services.storage.sr import SRService
 from xapid.services.storage.vbd import VBDService
 from xapid.services.storage.vdi import VDIService
 from xapid.services.storage.volumes import Volumes
+from xapid.storage.driver import Driver
 from xapid.storage.file import FileDriver
 from xapid.xen.errors import XenNotFound
 from xapid.xen.types import Disk
@@ -88,13 +89,20 @@ class PlayedXen:
 class World:
     """The storage side of one host, wired as the daemon wires it."""
 
-    def __init__(self, directory: Path, store: Store, host: Ref[Host], xen: Any = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        store: Store,
+        host: Ref[Host],
+        xen: Any = None,
+        driver: Driver | None = None,
+    ) -> None:
         self.directory = directory
         self.store = store
         self.host = host
         self.xen: Any = xen or PlayedXen()
         self.operations = Operations(store)
-        self.kinds = StorageKinds(store, [FileDriver()])
+        self.kinds = StorageKinds(store, [driver or FileDriver()])
         self.repositories = Repositories(store, self.kinds)
         self.leases = Leases()
         self.volumes = Volumes(store, self.operations, self.repositories, self.leases)
@@ -156,13 +164,13 @@ class World:
         return pbd
 
 
-async def opened(tmp_path: Path, xen: Any = None) -> World:
+async def opened(tmp_path: Path, xen: Any = None, driver: Driver | None = None) -> World:
     store = await Store.open(tmp_path / "state.db", CLASSES)
     hosts = store.refs(Host)
     if not hosts:
         async with store.transaction() as tx:
             hosts = [tx.create(Host, {"name_label": "here"})]
-    return World(tmp_path, store, hosts[0], xen)
+    return World(tmp_path, store, hosts[0], xen, driver)
 
 
 async def closed(world: World) -> None:

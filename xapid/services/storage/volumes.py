@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid as uuids
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
 import structlog
@@ -98,7 +98,7 @@ class Volumes:
         async with (
             self._operations.claim(call, vdi, operation) as original,
             self._operations.claim(call, original.SR, on_sr),
-            self._reading(vdi, operation),
+            self._beside_guests(vdi, operation),
         ):
             return await self._make(
                 original.SR,
@@ -154,7 +154,7 @@ class Volumes:
             online = operation is VdiOp.RESIZE_ONLINE and self._leases.held(vdi)
             async with (
                 self._operations.claim(call, record.SR, SrOp.VDI_RESIZE),
-                self._reading(vdi, operation) if online else self._alone(vdi, operation),
+                self._beside_guests(vdi, operation) if online else self._alone(vdi, operation),
             ):
                 with storage_errors(record.SR, vdi):
                     repository = self._repositories.get(record.SR)
@@ -191,6 +191,18 @@ class Volumes:
             yield
         finally:
             self._leases.release(lease)
+
+    def _beside_guests(
+        self, vdi: Ref[VDI], operation: VdiOperations
+    ) -> AbstractAsyncContextManager[None]:
+        """Hold a disk as `_reading` does, but for guests that have it and may go on writing.
+
+        The rules let the operation start beside them only where the storage can do that; until it
+        ends its claim keeps new writers away.
+        """
+        if any(self._store.get(vbd).currently_attached for vbd in self._store.get(vdi).VBDs):
+            return nullcontext()
+        return self._reading(vdi, operation)
 
     @asynccontextmanager
     async def _alone(self, vdi: Ref[VDI], operation: VdiOperations) -> AsyncIterator[None]:
