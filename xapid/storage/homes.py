@@ -16,7 +16,7 @@ from .blocking import Threads
 from .directory import Directory, failures, open_directory, space
 from .driver import ConfigInvalid, Found, RepositoryInUse, RepositoryMissing
 from .image_names import FORMATS, OURS, Format
-from .images import FileRepository
+from .images import FileRepository, Released, nothing_to_release
 from .label import MARKER, Marker, read_marker, write_marker
 
 FORMAT_KEY = "format"
@@ -83,8 +83,14 @@ class Home:
         finally:
             directory.close()
 
-    async def attach(self, uuid: str, chosen: Format | None, threads: Threads) -> FileRepository:
-        """Attach the SR; threads: the repository's own from now on.
+    async def attach(
+        self,
+        uuid: str,
+        chosen: Format | None,
+        threads: Threads,
+        released: Released = nothing_to_release,
+    ) -> FileRepository:
+        """Attach the SR. threads, released: see FileRepository.
 
         Raises RepositoryMissing, RepositoryInUse.
         """
@@ -94,7 +100,7 @@ class Home:
             threads.close()
             raise
         remembered = next((known for known in FORMATS if known == marked), self._default)
-        return FileRepository(self._path, directory, lock, threads, chosen or remembered)
+        return FileRepository(self._path, directory, lock, threads, chosen or remembered, released)
 
     def _open(self, uuid: str) -> tuple[Directory, int, str]:
         directory = Directory(open_directory(self._key, self._path, create=False))
@@ -113,6 +119,15 @@ class Home:
             directory.close()
             raise
         return directory, lock, marker.images
+
+    def refuse_unless_abandoned(self) -> None:
+        """Check that nobody loses anything by a new SR there. Raises RepositoryInUse."""
+        directory = Directory(open_directory(self._key, self._path, create=False))
+        try:
+            if directory.exists(MARKER):
+                self._refuse_unless_abandoned(directory)
+        finally:
+            directory.close()
 
     def _refuse_unless_abandoned(self, directory: Directory) -> None:
         """A marker without images is what a creation leaves that was cut short."""

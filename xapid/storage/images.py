@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Protocol
 
 import structlog
 
@@ -48,10 +49,21 @@ class Merging:
     given_up: bool = False
 
 
+class Released(Protocol):
+    """Called once the directory is closed, to let go of what it is on."""
+
+    async def __call__(self, *, destroyed: bool) -> None: ...
+
+
+async def nothing_to_release(*, destroyed: bool) -> None:
+    """For directories of this host."""
+
+
 class FileRepository:
     """Implements `Repository` on an attached directory. format: what new volumes are.
 
-    lock: a descriptor whose closing lets others attach the directory; -1 for none.
+    lock: a descriptor whose closing lets others attach the directory; -1 for none. threads: for
+    this repository alone, so that no other waits for it.
     """
 
     def __init__(
@@ -61,12 +73,14 @@ class FileRepository:
         lock: int,
         threads: Threads,
         format: Format = "raw",  # noqa: A002
+        released: Released = nothing_to_release,
     ) -> None:
         self._files = ImageFiles(path, directory)
         self._directory = directory
         self._flock = lock
         self._threads = threads
         self._format = format
+        self._released = released
         self.changing = asyncio.Lock()  # one change of names at a time
         self._active: Counter[str] = Counter()
         self._writers: set[str] = set()
@@ -74,6 +88,9 @@ class FileRepository:
         self._unmergeable: set[str] = set()
 
     async def detach(self) -> None:
+        await self._detach(destroyed=False)
+
+    async def _detach(self, *, destroyed: bool) -> None:
         async with self.changing:
             if self._directory.fd < 0:
                 return
@@ -82,6 +99,7 @@ class FileRepository:
                 await self._threads.run(self._close)
             finally:
                 self._threads.close()
+                await self._released(destroyed=destroyed)
 
     def _close(self) -> None:
         self._directory.close()
@@ -93,7 +111,7 @@ class FileRepository:
         async with self.changing:
             await self._give_up_merging(None)
             await self._threads.run(self._files.destroy)
-        await self.detach()
+        await self._detach(destroyed=True)
 
     async def stat(self) -> Space:
         with failures("cannot read the sizes of the file system"):
