@@ -13,14 +13,9 @@ from ...datamodel.errors import (
     CannotPlugVIF,
     DeviceAlreadyAttached,
     DeviceAlreadyExists,
-    DeviceAttachTimeout,
-    DeviceDetachRejected,
-    DeviceDetachTimeout,
     InvalidDevice,
     MACStillExists,
-    OperationNotAllowed,
     ValueNotSupported,
-    VMBadPowerState,
 )
 from ...datamodel.vif import VIF
 from ...datamodel.vm import VM
@@ -29,14 +24,7 @@ from ...db.transaction import Transaction
 from ...network.mac import new_mac
 from ...undo import Undo
 from ...xen.client import XenClient
-from ...xen.devices import WITH_DOMAIN, check_vm, vm_refusal
-from ...xen.errors import (
-    XenDeviceExists,
-    XenError,
-    XenNotFound,
-    XenTimedOut,
-    XenUnavailable,
-)
+from ...xen.devices import attaching, check_destroyable, check_domain, check_vm, detach
 from ...xen.plan import domain_type, plan_nic
 from ..ports import Call, Guests, Operations, Wires, checks, implements, overrides
 from .names import AUTODETECT, MAX_VIFS, check_device, check_mac, check_mtu
@@ -96,10 +84,7 @@ class VIFService:
     async def destroy(self, call: Call, vif: Ref[VIF]) -> None:
         async with self.store.transaction() as tx:
             record = tx.get(vif)
-            if record.currently_attached or record.current_operations:
-                raise OperationNotAllowed("the VIF is plugged or being worked on: unplug it first")
-            if refused := vm_refusal(tx.get(record.VM)):
-                raise refused
+            check_destroyable(record, tx.get(record.VM))
             tx.destroy(vif)
             if record.metrics != NULL:
                 tx.destroy(record.metrics)
@@ -123,20 +108,14 @@ class VIFService:
                 raise
             undo.add(self._withdraw, vif, domid)
             async with self.store.transaction() as tx:
-                vm = tx.get(record.VM)
-                if vm.power_state not in WITH_DOMAIN or vm.domid != domid:
-                    raise VMBadPowerState(vm.ref, "Running/Paused", vm.power_state)
+                check_domain(tx.get(record.VM), domid)
                 tx.set(vif, VIF.currently_attached, True)
             undo.commit()
 
     async def _add(self, record: VIF, domid: int, bridge: str) -> None:
         kind = domain_type(self.store.get(record.VM))
-        try:
+        with attaching(record):
             await self.xen.nic_add(domid, plan_nic(record, bridge, kind, running=True))
-        except XenDeviceExists as error:
-            raise DeviceAlreadyAttached(record.ref) from error
-        except XenTimedOut as error:
-            raise DeviceAttachTimeout("VIF", record.ref) from error
 
     @implements(VIF.unplug)
     async def unplug(self, call: Call, vif: Ref[VIF]) -> None:
@@ -147,22 +126,14 @@ class VIFService:
             await self.wires.detach(vif)
 
     async def _remove(self, vif: Ref[VIF], domid: int, *, force: bool) -> None:
-        """Detach an interface from a domain; one that is gone already is detached.
+        """Raises DEVICE_DETACH_TIMEOUT, DEVICE_DETACH_REJECTED."""
+        record = self.store.get(vif)
+        devid = int(record.device)
 
-        Raises DEVICE_DETACH_TIMEOUT, DEVICE_DETACH_REJECTED.
-        """
-        devid = int(self.store.get(vif).device)
-        try:
-            await self.xen.nic_remove(domid, devid=devid, force=force)
-        except XenNotFound:
-            return
-        except XenUnavailable:
-            raise
-        except XenTimedOut as error:
-            raise DeviceDetachTimeout("VIF", vif) from error
-        except XenError as error:
-            if any(nic.devid == devid for nic in await self.xen.nic_list(domid)):
-                raise DeviceDetachRejected("VIF", vif, str(error)) from error
+        async def is_there() -> bool:
+            return any(nic.devid == devid for nic in await self.xen.nic_list(domid))
+
+        await detach(record, self.xen.nic_remove(domid, devid=devid, force=force), is_there)
 
     async def _withdraw(self, vif: Ref[VIF], domid: int) -> None:
         """Take back a plug."""

@@ -12,13 +12,8 @@ from ...datamodel.enums import DomainType, VbdMode, VbdType
 from ...datamodel.errors import (
     DeviceAlreadyAttached,
     DeviceAlreadyExists,
-    DeviceAttachTimeout,
-    DeviceDetachRejected,
-    DeviceDetachTimeout,
-    OperationNotAllowed,
     VBDCDsMustBeReadonly,
     VDIReadonly,
-    VMBadPowerState,
 )
 from ...datamodel.vbd import VBD
 from ...datamodel.vdi import VDI
@@ -26,14 +21,11 @@ from ...datamodel.vm import VM
 from ...db.store import Store
 from ...undo import Undo
 from ...xen.client import XenClient
-from ...xen.devices import WITH_DOMAIN, vm_refusal
+from ...xen.devices import WITH_DOMAIN, attaching, check_destroyable, check_domain, detach
 from ...xen.errors import (
-    XenDeviceExists,
     XenDomainNotFound,
     XenError,
     XenNotFound,
-    XenTimedOut,
-    XenUnavailable,
 )
 from ...xen.plan import BackendDisk, domain_type, plan_disk
 from ..ports import Call, Guests, Operations, checks, implements, overrides
@@ -81,10 +73,7 @@ class VBDService:
     async def destroy(self, call: Call, vbd: Ref[VBD]) -> None:
         async with self.store.transaction() as tx:
             record = tx.get(vbd)
-            if record.currently_attached or record.current_operations:
-                raise OperationNotAllowed("the VBD is plugged or being worked on: unplug it first")
-            if refused := vm_refusal(tx.get(record.VM)):
-                raise refused
+            check_destroyable(record, tx.get(record.VM))
             tx.destroy(vbd)
             if record.metrics != NULL:
                 tx.destroy(record.metrics)
@@ -107,9 +96,7 @@ class VBDService:
                 raise
             undo.add(self._withdraw, vbd, domid)
             async with self.store.transaction() as tx:
-                vm = tx.get(record.VM)
-                if vm.power_state not in WITH_DOMAIN or vm.domid != domid:
-                    raise VMBadPowerState(vm.ref, "Running/Paused", vm.power_state)
+                check_domain(tx.get(record.VM), domid)
                 tx.set(vbd, VBD.currently_attached, True)
             undo.commit()
 
@@ -139,31 +126,19 @@ class VBDService:
     async def _add(self, vbd: Ref[VBD], domid: int, backend: BackendDisk) -> None:
         """Attach a disk to a domain. Raises DEVICE_ALREADY_ATTACHED, DEVICE_ATTACH_TIMEOUT."""
         record = self.store.get(vbd)
-        planned = plan_disk(record, backend, self._kind(record))
-        try:
-            await self.xen.disk_add(domid, planned)
-        except XenDeviceExists as error:
-            raise DeviceAlreadyAttached(vbd) from error
-        except XenTimedOut as error:
-            raise DeviceAttachTimeout("VBD", vbd) from error
+        with attaching(record):
+            await self.xen.disk_add(domid, plan_disk(record, backend, self._kind(record)))
 
     async def _remove(self, vbd: Ref[VBD], domid: int, *, force: bool) -> None:
-        """Detach a disk from a domain; a disk that is gone already is detached.
+        """Raises DEVICE_DETACH_TIMEOUT, DEVICE_DETACH_REJECTED."""
+        record = self.store.get(vbd)
+        device = record.device
 
-        Raises DEVICE_DETACH_TIMEOUT, DEVICE_DETACH_REJECTED.
-        """
-        device = self.store.get(vbd).device
-        try:
-            await self.xen.disk_remove(domid, device, force=force)
-        except XenNotFound:
-            return
-        except XenUnavailable:
-            raise
-        except XenTimedOut as error:
-            raise DeviceDetachTimeout("VBD", vbd) from error
-        except XenError as error:
-            if await self._has(domid, device):
-                raise DeviceDetachRejected("VBD", vbd, str(error)) from error
+        async def is_there() -> bool:
+            disks = await self.xen.disk_list(domid)
+            return any(disk.disk.get("vdev") == device for disk in disks)
+
+        await detach(record, self.xen.disk_remove(domid, device, force=force), is_there)
 
     async def _withdraw(self, vbd: Ref[VBD], domid: int) -> None:
         """Take back a plug. A disk that cannot be taken back stays the domain's, in its record."""
@@ -180,9 +155,6 @@ class VBDService:
                 tx.set(vbd, VBD.currently_attached, True)
                 tx.set(vbd, VBD.status_detail, detail)
             raise
-
-    async def _has(self, domid: int, device: str) -> bool:
-        return any(disk.disk.get("vdev") == device for disk in await self.xen.disk_list(domid))
 
     @implements(VBD.insert)
     async def insert(self, call: Call, vbd: Ref[VBD], vdi: Ref[VDI]) -> None:
@@ -216,10 +188,8 @@ class VBDService:
         record = self.store.get(vbd)
         domid = self.guests.domid(record.VM)
         if self._kind(record) is DomainType.HVM:
-            try:
+            with attaching(record):
                 await self.xen.cdrom_insert(domid, plan_disk(record, backend, DomainType.HVM))
-            except XenTimedOut as error:
-                raise DeviceAttachTimeout("VBD", vbd) from error
             return
         await self._remove(vbd, domid, force=False)
         if backend.format != "empty":
