@@ -39,7 +39,10 @@ def device(tmp_path: Path) -> Iterator[Path]:
 def points(tmp_path: Path) -> Iterator[Path]:
     points = tmp_path / "mounted"
     yield points
-    assert [each for each in mounted() if each.point.startswith(str(points))] == []
+    left = [each.point for each in mounted() if each.point.startswith(str(points))]
+    for point in left:
+        subprocess.run(["umount", point], check=True)
+    assert left == []
     assert not points.exists() or list(points.iterdir()) == []
 
 

@@ -17,6 +17,7 @@ Format = Literal["raw", "qcow2"]
 FORMATS: Final[tuple[Format, ...]] = ("raw", "qcow2")
 
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+UUID_PATTERN = re.compile(UUID)
 LIVE = re.compile(rf"({UUID})\.(raw|qcow2)")
 BASE = re.compile(rf"({UUID})\.base")
 OURS = re.compile(
