@@ -1,0 +1,213 @@
+"""LVM's programs, played: volume groups in memory, answers in the form that the real ones give."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from xapid.programs import Finished
+
+EXTENT = 4 << 20
+BLOCK = 256 << 10
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A logical volume. open: whether a backend has it open."""
+
+    size: int
+    tags: frozenset[str] = frozenset()
+    pool: str = ""
+    active: bool = False
+    open: bool = False
+    suspended: bool = False
+    mapped: int = 0
+
+
+@dataclass
+class Group:
+    size: int
+    tags: frozenset[str] = frozenset()
+    disks: dict[str, Disk] = field(default_factory=dict)
+
+
+class Killed(Exception):  # noqa: N818
+    """The daemon died before this program began."""
+
+
+class PlayedLvm:
+    """Takes the place of `programs.run`. fail: how the next call of a program is to fail.
+
+    kill_at: the number of the change before which the daemon dies.
+    """
+
+    def __init__(self, size: int = 1 << 30) -> None:
+        self.size = size
+        self.groups: dict[str, Group] = {}
+        self.calls: list[tuple[str, ...]] = []
+        self.fail: dict[str, str] = {}
+        self.kill_at = -1
+        self.used_elsewhere = 0
+        self.metadata = (10, 1000)
+
+    async def __call__(self, words: Sequence[str], **_: Any) -> Finished:
+        command, *rest = map(str, words)
+        self.calls.append((command, *rest))
+        if command in self.fail:
+            return Finished(5, self.fail.pop(command))
+        if command == "dmsetup":
+            return Finished(0, self._dmsetup(rest))
+        options, names = _parsed(rest)
+        if "reportformat" not in options:
+            if self.kill_at == 0:
+                raise Killed
+            self.kill_at -= 1
+        answer = getattr(self, f"_{command}")(options, names)
+        return answer if isinstance(answer, Finished) else Finished(0, answer or "")
+
+    def changes(self) -> list[tuple[str, ...]]:
+        """The calls that could change something, without what all of them have."""
+        return [call for call in self.calls if "--yes" in call]
+
+    @property
+    def group(self) -> Group:
+        (group,) = self.groups.values()
+        return group
+
+    def disk(self, name: str) -> Disk:
+        return self.group.disks[name]
+
+    def change(self, disk: str, **values: Any) -> None:
+        self.group.disks[disk] = replace(self.disk(disk), **values)
+
+    def used(self) -> int:
+        return self.used_elsewhere + sum(disk.mapped for disk in self.group.disks.values())
+
+    # What is asked
+
+    def _report(self, kind: str, fields: str, rows: list[dict[str, str]]) -> str:
+        chosen = [{name: row[name] for name in fields.split(",")} for row in rows]
+        return "  WARNING: something else\n" + json.dumps({"report": [{kind: chosen}]}, indent=2)
+
+    def _vgs(self, options: dict[str, list[str]], names: list[str]) -> str:
+        rows = [
+            {
+                "vg_name": name,
+                "vg_tags": ",".join(sorted(group.tags)),
+                "vg_size": str(group.size),
+                "vg_free": str(
+                    group.size - sum(d.size for d in group.disks.values() if not d.pool)
+                ),
+                "lv_count": str(len(group.disks)),
+            }
+            for name, group in self.groups.items()
+        ]
+        return self._report("vg", options["options"][0], rows)
+
+    def _lvs(self, options: dict[str, list[str]], names: list[str]) -> str | Finished:
+        if names[0] not in self.groups:
+            return Finished(5, f'  Volume group "{names[0]}" not found\n')
+        rows = [
+            {
+                "lv_name": name,
+                "lv_size": str(disk.size),
+                "lv_tags": ",".join(sorted(disk.tags)),
+                "pool_lv": disk.pool,
+                "lv_active": "active" if disk.active else "",
+                "lv_device_open": "open" if disk.open else "",
+                "lv_suspended": "suspended" if disk.suspended else "",
+            }
+            for name, disk in self.groups[names[0]].disks.items()
+        ]
+        return self._report("lv", options["options"][0], rows)
+
+    def _dmsetup(self, words: list[str]) -> str:
+        prefix = next(iter(self.groups)).replace("-", "--") + "-"
+        pool_blocks = self.disk("pool").size // BLOCK
+        if words[0] == "table":
+            return f"0 {pool_blocks * BLOCK // 512} thin-pool 253:0 253:1 512 0 1 error_if_no_space"
+        if "thin-pool" in words:
+            used, (meta, metas) = self.used() // BLOCK, self.metadata
+            return f"0 99 thin-pool 5 {meta}/{metas} {used}/{pool_blocks} - rw discard_passdown"
+        lines = [
+            f"{prefix}{name.replace('-', '--')}: 0 {disk.size // 512} thin {disk.mapped // 512} 7"
+            for name, disk in self.group.disks.items()
+            if disk.pool and disk.active
+        ]
+        return "\n".join([*lines, "other-disk: 0 2048 thin 1024 2047"])
+
+    # What is changed
+
+    def _vgcreate(self, options: dict[str, list[str]], names: list[str]) -> None:
+        size = self.size // EXTENT * EXTENT - 5 * EXTENT
+        self.groups[names[0]] = Group(size, frozenset(options.get("addtag", ())))
+
+    def _vgremove(self, options: dict[str, list[str]], names: list[str]) -> None:
+        del self.groups[names[0]]
+
+    def _pvremove(self, options: dict[str, list[str]], names: list[str]) -> None:
+        """Nothing of the groups is in what it removes."""
+
+    def _vgchange(self, options: dict[str, list[str]], names: list[str]) -> None:
+        group = self.groups[names[0]]
+        group.tags = (group.tags | set(options.get("addtag", ()))) - set(options.get("deltag", ()))
+
+    def _lvcreate(self, options: dict[str, list[str]], names: list[str]) -> Finished | None:
+        (name,) = options["name"]
+        group, _, origin = names[0].partition("/")
+        disks, tags = self.groups[group].disks, frozenset(options.get("addtag", ()))
+        if name in disks:
+            return Finished(5, f'  Logical Volume "{name}" already exists in "{group}"\n')
+        if origin:
+            disks[name] = replace(disks[origin], tags=tags, active=False, open=False)
+        elif "virtualsize" in options:
+            disks[name] = Disk(_bytes(options["virtualsize"]), tags, "pool")
+        else:
+            disks[name] = Disk(_bytes(options["size"]), tags, active=True)
+        return None
+
+    def _lvchange(self, options: dict[str, list[str]], names: list[str]) -> Finished | None:
+        for group, _, name in (each.partition("/") for each in names):
+            disk = self.groups[group].disks[name]
+            if options.get("activate") == ["n"] and disk.open:
+                return Finished(5, f"  Logical volume {group}/{name} in use.\n")
+            tags = (disk.tags | set(options.get("addtag", ()))) - set(options.get("deltag", ()))
+            active = options.get("activate", ["y" if disk.active else "n"]) == ["y"]
+            awake = disk.suspended and "refresh" not in options
+            self.groups[group].disks[name] = replace(
+                disk, tags=tags, active=active, suspended=awake
+            )
+        return None
+
+    def _lvextend(self, options: dict[str, list[str]], names: list[str]) -> None:
+        group, _, name = names[0].partition("/")
+        disks = self.groups[group].disks
+        disks[name] = replace(disks[name], size=_bytes(options["size"]))
+
+    def _lvremove(self, options: dict[str, list[str]], names: list[str]) -> None:
+        for group, _, name in (each.partition("/") for each in names):
+            del self.groups[group].disks[name]
+
+
+FLAGS = frozenset({"--yes", "--quiet", "--force", "--snapshot", "--refresh", "--nosuffix"})
+
+
+def _parsed(words: list[str]) -> tuple[dict[str, list[str]], list[str]]:
+    options: dict[str, list[str]] = {}
+    names: list[str] = []
+    ahead = iter(words)
+    for word in ahead:
+        if word in FLAGS:
+            options[word[2:]] = []
+        elif word.startswith("--"):
+            options.setdefault(word[2:], []).append(next(ahead))
+        else:
+            names.append(word)
+    return options, names
+
+
+def _bytes(words: list[str]) -> int:
+    (word,) = words
+    return int(word.removesuffix("b"))
