@@ -296,6 +296,7 @@ async def serve(config: Config) -> bool:
                 VMRecordService(store, operations, storage.disks, utc_now),
                 LifecycleService(store, operations, power, xen, host),
                 LiveService(store, operations, xen),
+                consoles,
                 crash_dumps,
                 ProvisionService(store, operations, storage.disks),
                 QuestionService(store, operations, xen, memory, host),

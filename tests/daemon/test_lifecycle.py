@@ -391,6 +391,8 @@ def test_consoles_follow_the_guest(client: Client, vm: str) -> None:
 
     (console,) = eventually(lambda: client("VM.get_consoles", vm))
     record = client("console.get_record", console)
+    with pytest.raises(Failure, match="OPERATION_NOT_ALLOWED"):
+        client("console.destroy", console)
     client("VM.hard_shutdown", vm)
 
     assert (record["protocol"], record["VM"]) == ("vt100", vm)

@@ -20,7 +20,7 @@ log = structlog.get_logger(__name__)
 
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 RSYSLOG_RULES: Final = Path("/etc/rsyslog.d/60-xapid.conf")
-LOG_KEPT: Final = 40 << 10  # bytes; what a task's result can carry after XML's escapes
+LOG_KEPT: Final = 512 << 10  # bytes; a task's result can carry them whatever XML escapes
 REPORT_KEPT: Final = 4 << 20  # bytes of one program's output in a report
 
 
@@ -105,7 +105,7 @@ class SystemdMachine:
 
     async def log(self) -> str:
         command = ("journalctl", "--no-pager", "--quiet", "--boot", "--output=short-iso")
-        return await self._run(*command, "--lines=1000", kept=LOG_KEPT)
+        return await self._run(*command, "--lines=5000", kept=LOG_KEPT)
 
     async def diagnose(self, part: str) -> str:
         return await self._run(*DIAGNOSES[part], kept=REPORT_KEPT)

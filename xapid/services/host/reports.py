@@ -129,7 +129,7 @@ def end_of(text: str) -> str:
     kept = text.encode(errors="replace")[-LOG_KEPT:].decode(errors="ignore")
     if len(kept) < len(text):
         kept = kept[kept.find("\n") + 1 :]
-    return clean_text(kept)
+    return clean_text(kept, LOG_KEPT)
 
 
 def _opened(text: bytes) -> BinaryIO:

@@ -11,11 +11,14 @@ import structlog
 from ...datamodel.console import Console
 from ...datamodel.declare import Ref
 from ...datamodel.enums import ConsoleProtocol, DomainType
+from ...datamodel.errors import OperationNotAllowed
 from ...datamodel.vm import VM
 from ...db.store import Store
 from ...xen.client import XenClient
+from ...xen.devices import WITH_DOMAIN
 from ...xen.errors import XenError
 from ...xen.plan import domain_type
+from ..ports import Call, overrides
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +47,15 @@ class Consoles:
             record = tx.find(VM, vm)
             for console in record.consoles if record is not None else ():
                 tx.destroy(console)
+
+    @overrides("console.destroy")
+    async def destroy(self, call: Call, console: Ref[Console]) -> None:
+        """A guest's console goes with its domain, and not before."""
+        async with self.store.transaction() as tx:
+            vm = tx.find(VM, tx.get(console).VM)
+            if vm is not None and vm.power_state in WITH_DOMAIN:
+                raise OperationNotAllowed(f"the console belongs to {vm.name_label}, which runs")
+            tx.destroy(console)
 
     async def close(self) -> None:
         """Stop looking for consoles."""
