@@ -153,6 +153,8 @@ class PlayedLvm:
     def _vgchange(self, options: dict[str, list[str]], names: list[str]) -> None:
         group = self.groups[names[0]]
         group.tags = (group.tags | set(options.get("addtag", ()))) - set(options.get("deltag", ()))
+        if options.get("activate") == ["n"]:
+            group.disks = {name: replace(d, active=False) for name, d in group.disks.items()}
 
     def _lvcreate(self, options: dict[str, list[str]], names: list[str]) -> Finished | None:
         (name,) = options["name"]

@@ -162,6 +162,24 @@ class TestSessions:
         assert not played.record.exists()
         assert not list((played.root / "run").iterdir())
 
+    @pytest.mark.parametrize("status", [0, 24])
+    async def test_a_record_of_the_administrator_is_put_back(
+        self, played: PlayedIscsi, status: int
+    ) -> None:
+        played.record.parent.mkdir(parents=True)
+        played.record.write_text(RECORD)
+        if status:
+            played.answers["login"] = status
+            with pytest.raises(BackendFailure):
+                await played.iscsi.login(TARGET, CHAP)
+        else:
+            await played.iscsi.login(TARGET, CHAP)
+            assert SECRET in played.record.read_text()
+            await played.iscsi.logout(TARGET)
+
+        assert played.record.read_text() == RECORD
+        assert not {"new", "delete"} & set(played.asked())
+
     async def test_a_session_that_came_meanwhile_is_as_good(self, played: PlayedIscsi) -> None:
         played.answers["login"] = 15
 

@@ -118,10 +118,9 @@ class Iscsi:
         if number is not None:
             await self._iscsiadm("-m", "session", "-r", str(number), "--rescan")
             return
-        self._marker(target).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._marker(target).touch(mode=0o600)
         try:
-            await self._node(target, "-o", "new")
+            if not self._claim(target):
+                await self._node(target, "-o", "new")
             self._write_record(target, chap)
             await self._node(target, "--login")
         except BaseException:
@@ -197,25 +196,44 @@ class Iscsi:
         name = hashlib.sha256(f"{target.portal} {target.iqn}".encode()).hexdigest()[:32]
         return self._runtime / name
 
+    def _claim(self, target: Target) -> bool:
+        """Note that the session to come is ours, and the record that was there before, if any."""
+        record, marker = self._record(target), self._marker(target)
+        if not marker.exists():
+            marker.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _replace(marker, "" if record is None else record.read_text())
+        return record is not None
+
     async def _forget(self, target: Target) -> None:
-        """Remove the record of a target with its secrets, and with it our claim."""
-        await self._iscsiadm(*_of(target), "-o", "delete")
-        self._marker(target).unlink(missing_ok=True)
+        """Put back the record that was there before, or none, and give up our claim."""
+        record, marker = self._record(target), self._marker(target)
+        before = _read(marker)
+        if before and record is not None:
+            _replace(record, before + "\n")
+        else:
+            await self._iscsiadm(*_of(target), "-o", "delete")
+        marker.unlink(missing_ok=True)
 
     async def _node(self, target: Target, *arguments: str) -> None:
         finished = await self._iscsiadm(*_of(target), *arguments)
         if finished.status not in (0, SESSION_EXISTS):
             raise BackendFailure(meaning(target.portal, finished.status))
 
-    def _write_record(self, target: Target, chap: Chap | None) -> None:
-        """Put how to log in into the record that iscsiadm has just made."""
+    def _record(self, target: Target) -> Path | None:
+        """Where open-iscsi keeps how to log in to a target."""
         for database in self._databases:
             for place in database.glob(f"{target.iqn}/{target.address},{target.port}*"):
                 record = place / "default" if place.is_dir() else place
                 if record.is_file():
-                    _replace(record, with_settings(record.read_text(), settings(chap)))
-                    return
-        raise BackendFailure("iscsiadm made no record of the target")
+                    return record
+        return None
+
+    def _write_record(self, target: Target, chap: Chap | None) -> None:
+        """Say in the record how to log in."""
+        record = self._record(target)
+        if record is None:
+            raise BackendFailure("iscsiadm made no record of the target")
+        _replace(record, with_settings(record.read_text(), settings(chap)))
 
     async def _iscsiadm(self, *arguments: str) -> programs.Finished:
         try:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +27,7 @@ from .driver import (
     RepositoryInUse,
     RepositoryMissing,
     Space,
+    StorageError,
     Volume,
 )
 from .lvm_commands import VOLUME_FIELDS, LogicalVolume, Lvm, PoolUse, Row, volume
@@ -122,8 +124,10 @@ class VolumeGroup:
                 "--poolmetadatasize", f"{plan.metadata}b", "--chunksize", f"{plan.chunk}b",
                 "--zero", "y", "--discards", "passdown", "--errorwhenfull", "y", self.name,
             )  # fmt: skip
+            await self._lvm.change("vgchange", "--activate", "n", self.name)
         except BaseException:
-            await self.remove()
+            with suppress(StorageError):
+                await self.remove()
             raise
 
     async def remove(self) -> None:
@@ -258,10 +262,9 @@ async def find_groups(lvm: Lvm, config: dict[str, str]) -> list[Found]:
 async def clear_unfinished(lvm: Lvm) -> None:
     """Remove a group whose making was cut short. Raises RepositoryInUse for any other."""
     for row in await groups(lvm):
-        match = GROUP.fullmatch(row["vg_name"])
-        if match is None or row["lv_count"] != "0":
+        if GROUP.fullmatch(row["vg_name"]) is None or row["lv_count"] != "0":
             raise RepositoryInUse(f"the device holds the volume group {row['vg_name']}")
-        await VolumeGroup(match[1], lvm).remove()
+        await lvm.change("vgremove", "--force", row["vg_name"])
 
 
 def check_pool(use: PoolUse, size: int) -> None:
