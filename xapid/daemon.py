@@ -90,9 +90,16 @@ from .services.vm.suspend_sr import SuspendSR
 from .services.vm.watcher import Watcher
 from .services.vtpm import VTPMService
 from .stalls import StallWatch
+from .storage.driver import Driver
+from .storage.dummy import DummyDriver
+from .storage.ext import ExtDriver
 from .storage.file import FileDriver
 from .storage.iscsi import LvmOverIscsiDriver
+from .storage.iso import IsoDriver
 from .storage.lvm import LvmDriver
+from .storage.mounts import Mounts
+from .storage.nfs import NfsDriver
+from .storage.udev import UdevDriver
 from .xen.bootloader import Bootloader, Pygrub, find_pygrub, reader_uids
 from .xen.bootloader_mock import MockBootloader
 from .xen.client import XenClient
@@ -111,6 +118,7 @@ EX_OSERR: Final = 71
 EX_CONFIG: Final = 78
 XEN_CAPABILITIES: Final = Path("/proc/xen/capabilities")
 VNC_DIRECTORY: Final = Path("/run/xapid/vnc")
+SR_MOUNTS: Final = Path("/run/xapid/sr")
 
 
 def run(config: Config) -> int:
@@ -214,7 +222,8 @@ async def serve(config: Config) -> bool:
         await patches.start()
         tpms = VTPMService(store)
         guests = GuestDomains(store)
-        storage = await _start_storage(store, operations, xen, guests, host)
+        mounts = Mounts(SR_MOUNTS if kind == "libxl" else state.resolve() / "sr")
+        storage = await _start_storage(store, operations, xen, guests, host, mounts)
         stack.push_async_callback(storage.repositories.close)
         stack.push_async_callback(storage.kinds.close)
         stack.push_async_callback(Reclaimer(store, storage.repositories, tasks).close)
@@ -342,10 +351,29 @@ class Storage:
     services: tuple[object, ...]
 
 
+def _storage_drivers(mounts: Mounts) -> list[Driver]:
+    """The kinds of storage there are; SM records and SR.get_supported_types follow from them."""
+    return [
+        FileDriver(),
+        ExtDriver(mounts),
+        NfsDriver(mounts),
+        LvmDriver(),
+        LvmOverIscsiDriver(),
+        IsoDriver(mounts),
+        UdevDriver(),
+        DummyDriver(),
+    ]
+
+
 async def _start_storage(
-    store: Store, operations: Operations, xen: XenClient, guests: GuestDomains, host: Ref[Host]
+    store: Store,
+    operations: Operations,
+    xen: XenClient,
+    guests: GuestDomains,
+    host: Ref[Host],
+    mounts: Mounts,
 ) -> Storage:
-    kinds = StorageKinds(store, [FileDriver(), LvmDriver(), LvmOverIscsiDriver()])
+    kinds = StorageKinds(store, _storage_drivers(mounts))
     await kinds.publish()
     govern_storage(store, operations, kinds)
     leases = Leases()

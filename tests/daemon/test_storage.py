@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import MIB, Client, Daemon, Failure, disk, eventually
+from xapid.storage.mounts import mounted
+
+from ..storage.devices import loop_device, needs_loop_devices
+from .conftest import MIB, Client, Daemon, Failure, disk, drive, eventually, vm_values
 from .storage_torture import qemu_io, torture
 
 pytestmark = pytest.mark.skipif(
@@ -83,3 +86,99 @@ def test_the_format_of_an_sr_is_one_that_there_is(client: Client, daemon: Daemon
 
     [manager] = [r for r in client("SM.get_all_records").values() if r["type"] == "file"]
     assert "qcow2" in manager["configuration"]["format"]
+
+
+def test_the_kinds_of_storage_are_told_of(client: Client) -> None:
+    kinds = set(client("SR.get_supported_types"))
+    managers = {record["type"]: record for record in client("SM.get_all_records").values()}
+
+    assert kinds == set(managers) >= {"file", "ext", "nfs", "iso", "udev", "dummy"}
+    assert set(managers["nfs"]["configuration"]) >= {"server", "serverpath", "format"}
+    assert "VDI_CREATE" not in managers["iso"]["capabilities"]
+
+
+def test_discs_of_a_directory_can_be_inserted_and_are_never_deleted(
+    client: Client, daemon: Daemon
+) -> None:
+    discs = daemon.state / "discs"
+    discs.mkdir()
+    (discs / "installer.iso").write_bytes(bytes(4096))
+    host = client("host.get_all")[0]
+    location = {"location": str(discs)}
+    sr = client("SR.create", host, location, "0", "discs", "", "iso", "", True, {})
+    [disc] = client("VDI.get_by_name_label", "installer.iso")
+    vm = client("VM.create", vm_values())
+    vbd = drive(client, vm, disc, type="CD", mode="RO", bootable=False)
+
+    client("VM.start", vm, False, False)
+
+    assert client("SR.get_content_type", sr) == "iso"
+    assert client("VBD.get_currently_attached", vbd)
+    assert client("VDI.get_read_only", disc)
+    assert "destroy" not in client("VDI.get_allowed_operations", disc)
+    with pytest.raises(Failure, match="SR_OPERATION_NOT_SUPPORTED"):
+        client("VDI.clone", disc, {})
+    client("VM.hard_shutdown", vm)
+    with pytest.raises(Failure):
+        client("VDI.destroy", disc)
+    assert (discs / "installer.iso").exists()
+
+
+@needs_loop_devices
+def test_a_formatted_device_is_plugged_again_after_a_kill(
+    client: Client, daemon: Daemon, tmp_path: Path
+) -> None:
+    host = client("host.get_all")[0]
+    with loop_device(tmp_path / "device") as device:
+        config = {"device": str(device)}
+        sr = client("SR.create", host, config, "0", "ext", "", "ext", "", False, {})
+        vdi = disk(client, sr, 64 * MIB)
+        snapshot = client("VDI.snapshot", vdi, {})
+        [pbd] = client("SR.get_PBDs", sr)
+
+        daemon.kill()
+        daemon.start()
+        client = daemon.client()
+
+        assert client("PBD.get_currently_attached", pbd)
+        client("SR.scan", sr)
+        assert not any(client("VDI.get_missing", each) for each in (vdi, snapshot))
+        client("VDI.destroy", snapshot)
+        client("VDI.destroy", vdi)
+        client("PBD.unplug", pbd)
+        assert not any(each.source == str(device) for each in mounted())
+        client("SR.destroy", sr)
+        found = client("SR.probe", host, config, "ext", {})
+        assert found == "<SRlist></SRlist>"
+
+
+def test_disks_are_copied_between_any_two_kinds(client: Client, directory: Path, sr: str) -> None:
+    host = client("host.get_all")[0]
+    memory = client("SR.create", host, {}, "0", "memory", "", "dummy", "", False, {})
+    vdi = disk(client, memory)
+
+    there = client("VDI.copy", vdi, sr)
+    qemu_io(directory / client("VDI.get_location", there), f"write -P 5 {MIB} {MIB}", "flush")
+    back = client("VDI.copy", there, memory)
+    again = client("VDI.copy", back, sr)
+
+    assert [client("VDI.get_SR", each) for each in (there, back, again)] == [sr, memory, sr]
+    assert client("VDI.get_virtual_size", again) == client("VDI.get_virtual_size", vdi)
+    shown = qemu_io(
+        directory / client("VDI.get_location", again),
+        f"read -P 0 0 {MIB}",
+        f"read -P 5 {MIB} {MIB}",
+    )
+    assert shown.returncode == 0, shown.stdout
+
+
+def test_a_copy_to_where_no_disks_can_be_made_is_refused(
+    client: Client, daemon: Daemon, sr: str
+) -> None:
+    (daemon.state / "discs").mkdir()
+    host, location = client("host.get_all")[0], {"location": str(daemon.state / "discs")}
+    discs = client("SR.create", host, location, "0", "discs", "", "iso", "", True, {})
+    vdi = disk(client, sr)
+
+    with pytest.raises(Failure, match="SR_OPERATION_NOT_SUPPORTED"):
+        client("VDI.copy", vdi, discs)

@@ -195,6 +195,7 @@ class VDI(
             OtherOperationInProgress,
             SRFull,
             SRNotAttached,
+            SROperationNotSupported,
             VDIInUse,
             SRBackendFailure,
             VDIMissing,

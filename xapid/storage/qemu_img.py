@@ -45,14 +45,24 @@ async def create_overlay(path: str, backing: str, size: int) -> None:
 
 
 async def convert(
-    source: str, source_format: str, target: str, target_format: str, size: int, progress: Progress
+    source: str,
+    source_format: str,
+    target: str,
+    target_format: str,
+    size: int,
+    progress: Progress,
+    *,
+    into_empty: bool = False,
 ) -> None:
     """Write what `source` shows to a new image of another format; zeros become holes.
 
-    size: bytes, for the deadline. Raises NoSpace, BackendFailure, StorageTimeout.
+    size: bytes, for the deadline. into_empty: the target is there, and holds zeros.
+    Raises NoSpace, BackendFailure, StorageTimeout.
     """
     options = ("-o", CREATE_OPTIONS) if target_format == "qcow2" else ()
     formats = ("-f", source_format, "-O", target_format, *options)
+    if into_empty:
+        formats = (*formats, "-n", "--target-is-zero")
     await _long("convert", "-p", *formats, source, target, size=size, progress=progress)
 
 
