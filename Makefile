@@ -6,7 +6,7 @@ TORTURE_KILLS ?= 200
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run check test test-xen torture lock wheel docs clean
+.PHONY: help venv run check test test-xen torture bench lock wheel docs clean
 
 help:
 	@echo "make run       set up and start xapid on the mock: state in ./.xapid, https://127.0.0.1:8443"
@@ -15,6 +15,7 @@ help:
 	@echo "make test-xen  run the suite on two real Xen hosts in QEMU (SUITE=bookworm or trixie)"
 	@echo "                 (AGAIN=1: only what failed last time, on fresh hosts)"
 	@echo "make torture   $(TORTURE_KILLS) kills of the daemon under writes (TORTURE_KILLS=N)"
+	@echo "make bench     how soon many waiting clients hear of a change"
 	@echo "make venv      only set up .venv"
 	@echo "make docs      write docs/api.md from the datamodel"
 	@echo "make wheel     build dist/*.whl for this Python and this Xen"
@@ -47,6 +48,9 @@ test-xen: venv
 
 torture: venv
 	$(BIN)/python -m tests.daemon.torture --kills $(TORTURE_KILLS)
+
+bench: venv
+	$(BIN)/python bench/events.py
 
 docs: venv
 	$(BIN)/python -m xapid.datamodel.document > docs/api.md

@@ -10,7 +10,7 @@ import pytest
 from xapid.datamodel.declare import Class
 from xapid.datamodel.registry import CLASSES, METHODS, Kind
 
-from .cases import brief, cases, odd_cases
+from .cases import HANDLE, brief, cases, odd_cases
 from .wire import VOLATILE
 from .world import World, populated
 
@@ -44,6 +44,9 @@ def test_wrong_parameters_get_their_own_error_and_change_nothing(world: World, n
 
 def test_the_world_has_an_object_of_every_class(world: World) -> None:
     assert CLASSES.keys() - world.objects.keys() == {"event", "VM_guest_metrics"}
+    assert len(world.gone) == 9
+    for name, ref in world.gone.items():
+        assert world.wire.answer(f"{name}.get_record", world.wire.session, ref)[0] == HANDLE
 
 
 @pytest.mark.parametrize("name", CLASSES)

@@ -400,6 +400,31 @@ def test_consoles_follow_the_guest(client: Client, vm: str) -> None:
     assert client("VM.get_consoles", vm) == []
 
 
+@pytest.mark.parametrize(
+    ("changed", "protocols"),
+    [({}, {"vt100"}), ({"HVM_boot_policy": "BIOS order"}, {"vt100", "rfb"})],
+    ids=["pv", "hvm"],
+)
+def test_a_rebooted_guest_has_its_consoles_again(
+    daemon: Daemon, client: Client, changed: dict[str, Any], protocols: set[str]
+) -> None:
+    vm = client("VM.create", vm_values(**changed))
+    client("VM.start", vm, False, False)
+    eventually(lambda: client("VM.get_consoles", vm))
+
+    client("VM.hard_reboot", vm)
+    after_reboot = eventually(lambda: client("VM.get_consoles", vm))
+    domid = client("VM.get_domid", vm)
+    daemon.order(domid, "reboot")
+    eventually(lambda: client("VM.get_domid", vm) not in (domid, "-1"))
+    by_itself = eventually(lambda: client("VM.get_consoles", vm))
+
+    for consoles in (after_reboot, by_itself):
+        assert len(consoles) == len(protocols)
+    found = {client("console.get_protocol", console) for console in by_itself}
+    assert found == protocols
+
+
 def test_a_boot_leaves_what_it_took_and_what_it_ran_on(client: Client, vm: str) -> None:
     host = client("host.get_cpu_configuration", client("host.get_all")[0])
 

@@ -123,6 +123,19 @@ def live_guest(client: Client, daemon: Daemon, sr: str, network: str) -> dict[st
     return found
 
 
+def also_gone(client: Client, daemon: Daemon) -> dict[str, str]:
+    """References of a repository, its PBD, a network, a task and a host's dump, destroyed."""
+    sr = storage(client, daemon, "gone")
+    pbd = client("SR.get_PBDs", sr)[0]
+    client("PBD.unplug", pbd)
+    client("SR.forget", sr)
+    network = client("network.create", {"name_label": "gone"})
+    client("network.destroy", network)
+    task = client("task.create", "gone", "")
+    client("task.destroy", task)
+    return {"SR": sr, "PBD": pbd, "network": network, "task": task}
+
+
 def measured(client: Client, cls: str, device: str) -> str | None:
     """The metrics of a device, once there are some."""
     metrics: str = client(f"{cls}.get_metrics", device)
@@ -155,6 +168,7 @@ def populate(client: Client, daemon: Daemon) -> tuple[dict[str, str], dict[str, 
             gone = {"VBD": vbd, "VIF": vif, "VDI": vdi, "VM": vm, "user": user}
             for name, ref in gone.items():
                 client(f"{name}.destroy", ref)
+            gone |= also_gone(client, daemon)
     objects = {"VM": vm, "VDI": vdi, "VBD": vbd, "VIF": vif, "network": network, "SR": sr}
     objects |= {"user": user, "session": client.session}
     objects |= live_guest(client, daemon, sr, network)
