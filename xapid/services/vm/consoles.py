@@ -78,11 +78,8 @@ class Consoles:
             if domain_type(record) is DomainType.HVM and self.vnc_directory is not None:
                 locations[ConsoleProtocol.RFB] = f"unix://{self.vnc_directory / record.uuid}"
             for known in map(tx.get, record.consoles):
-                location = locations.pop(known.protocol, None)
-                if location is None:
-                    tx.destroy(known.ref)
-                else:
-                    tx.set(known.ref, Console.location, location)
+                location = locations.pop(known.protocol, known.location)
+                tx.set(known.ref, Console.location, location)
             for protocol, location in locations.items():
                 tx.create(Console, {"VM": vm, "protocol": protocol, "location": location})
 
