@@ -191,7 +191,9 @@ class Watcher:
                 return
             # The list may be older than the record: decide on a fresh one.
             self.domains.update(await self.power.xen.domain_list())
-            record = self.store.get(vm)
+            record = self.store.find(VM, vm)
+            if record is None:  # destroyed meanwhile
+                return
             domain = self.domains.get(record.uuid)
             if self._held(record) or self._agree(record, domain):
                 return
