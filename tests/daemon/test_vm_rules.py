@@ -61,6 +61,15 @@ def test_a_guest_with_a_pci_device_needs_an_iommu(client: Client, vm: str) -> No
     assert client("VM.get_possible_hosts", vm) == []
 
 
+def test_a_mask_with_a_cpu_that_the_host_has_not_starts_nothing(client: Client, vm: str) -> None:
+    client("VM.set_VCPUs_params", vm, {"mask": "0,4000"})
+
+    refused = refusal(client, "VM.start", vm, False, False)
+
+    assert (refused.code, refused.parameters) == ("INVALID_VALUE", ["VCPUs_params:mask", "0,4000"])
+    assert client("VM.get_power_state", vm) == "Halted"
+
+
 def paging_kib(daemon: Daemon, client: Client, vm: str) -> int:
     domid = client("VM.get_domid", vm)
     ask = f"v = ffi.new('int64_t *'); assert lib.xapid_mock_ask({domid}, b'paging_kib', v) == 0"

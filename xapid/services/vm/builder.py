@@ -13,7 +13,7 @@ import structlog
 
 from ...datamodel.declare import Ref
 from ...datamodel.enums import DomainType
-from ...datamodel.errors import BootloaderFailed, HostNotEnoughFreeMemory
+from ...datamodel.errors import BootloaderFailed, HostNotEnoughFreeMemory, InvalidValue
 from ...datamodel.vbd import VBD
 from ...datamodel.vif import VIF
 from ...datamodel.vm import VM
@@ -119,7 +119,7 @@ class DomainBuilder:
         booting: bool,
     ) -> dict[str, Any]:
         sched_params(record.VCPUs_params)  # refuse before anything was attached
-        cpu_mask(record.VCPUs_params)
+        await self._check_cpus(record)
         pci = await self.passthrough.check(record) if booting else ()
         vtpms = self.tpms.planned(record)
         paths = await self.boot_files.resolve(boot)
@@ -140,6 +140,12 @@ class DomainBuilder:
             pci=pci,
             vtpms=vtpms,
         )
+
+    async def _check_cpus(self, record: VM) -> None:
+        """Raises INVALID_VALUE for a mask with a CPU that the host has not."""
+        mask = cpu_mask(record.VCPUs_params)
+        if mask and mask[-1] > (await self.xen.physinfo()).max_cpu_id:
+            raise InvalidValue("VCPUs_params:mask", record.VCPUs_params["mask"])
 
     async def _ask_bootloader(
         self, record: VM, boot: Boot, disk: BackendDisk | None, until_built: AsyncExitStack
