@@ -400,6 +400,30 @@ def test_consoles_follow_the_guest(client: Client, vm: str) -> None:
     assert client("VM.get_consoles", vm) == []
 
 
+def test_a_disabled_host_takes_no_guest_in_any_way(client: Client, vm: str) -> None:
+    host = client("host.get_all")[0]
+    ways = [("VM.start", vm, False, False), ("VM.start_on", vm, host, False, False)]
+    later = [("VM.resume", vm, False, False), ("VM.resume_on", vm, host, False, False)]
+    client("host.disable", host)
+
+    codes = [refused_with(client, *way) for way in ways]
+    client("host.enable", host)
+    client("VM.start", vm, False, False)
+    client("VM.suspend", vm)
+    client("host.disable", host)
+    codes += [refused_with(client, *way) for way in later]
+
+    assert codes == ["OPERATION_NOT_ALLOWED"] * 4
+    client("host.enable", host)
+    client("VM.resume", vm, False, False)
+
+
+def refused_with(client: Client, method: str, *parameters: Any) -> str:
+    with pytest.raises(Failure) as refused:
+        client(method, *parameters)
+    return refused.value.code
+
+
 @pytest.mark.parametrize(
     ("changed", "protocols"),
     [({}, {"vt100"}), ({"HVM_boot_policy": "BIOS order"}, {"vt100", "rfb"})],

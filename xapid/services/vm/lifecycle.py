@@ -110,6 +110,7 @@ class LifecycleService:
     @implements(VM.resume)
     async def resume(self, call: Call, vm: Ref[VM], start_paused: bool, force: bool) -> None:
         async with self.operations.claim(call, vm, VM.resume) as record:
+            self._check_host(self.host)
             await self.power.resume(call, record, paused=start_paused, force=force)
 
     @implements(VM.resume_on)
