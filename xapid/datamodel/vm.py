@@ -816,6 +816,7 @@ class VM(
         raises=(
             InvalidValue,
             DomainBuilderError,
+            OperationNotAllowed,
             UnknownBootloader,
         ),
     )
@@ -858,7 +859,7 @@ class VM(
         host: the host in question.
         """
 
-    @message(min_role="read-only", this="vm", raises=(DomainBuilderError,))
+    @message(min_role="read-only", this="vm", raises=(DomainBuilderError, OperationNotAllowed))
     def get_possible_hosts(self) -> tuple[Ref[Host], ...]:
         """Get the hosts that the VM can start on."""
 
