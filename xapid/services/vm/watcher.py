@@ -27,7 +27,7 @@ from ...datamodel.vm import VM
 from ...db.store import Store
 from ...xen.devices import WITH_DOMAIN
 from ...xen.domains import DomainTable, half_made
-from ...xen.errors import XenError
+from ...xen.errors import XenError, XenUnavailable
 from ...xen.types import Domain
 from ..operations import Operations
 from ..ports import Call, Calls
@@ -198,6 +198,8 @@ class Watcher:
             if self._held(record) or self._agree(record, domain):
                 return
             await self._bring_together(record, domain, first)
+        except XenUnavailable as error:  # looked at again when xapid-xen is back
+            log.warning("VM not looked at", vm=vm, reason=str(error))
         except (ApiError, XenError):
             log.exception("VM not brought in line with its domain", vm=vm)
         except Exception:
