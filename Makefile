@@ -17,7 +17,7 @@ help:
 	@echo "make torture   $(TORTURE_KILLS) kills of the daemon under writes (TORTURE_KILLS=N)"
 	@echo "make bench     how soon many waiting clients hear of a change"
 	@echo "make venv      only set up .venv"
-	@echo "make docs      write docs/api.md from the datamodel"
+	@echo "make docs      write docs/api.md and docs/configuration.md from the declarations"
 	@echo "make wheel     build dist/*.whl for this Python and this Xen"
 	@echo "make lock      resolve the dependencies again"
 
@@ -54,6 +54,7 @@ bench: venv
 
 docs: venv
 	$(BIN)/python -m xapid.datamodel.document > docs/api.md
+	$(BIN)/python -m xapid.config.document > docs/configuration.md
 
 wheel: venv
 	$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation -w dist .

@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from typing import Final, Literal
 import structlog
 
 from .config import MAX_SOCKET_PATH, Config, XenChoice
+from .config.reload import Reload
 from .datamodel import registry
 from .datamodel.declare import Ref
 from .datamodel.host import Host
@@ -31,8 +33,13 @@ from .http.patch_upload import PATH as PATCH_UPLOAD
 from .http.patch_upload import PatchUpload
 from .http.server import HttpServer, Limits
 from .http.tls import CertificateUnusable, load_or_make_certificate
+from .log import set_level
 from .network.kernel import KernelBridges
+from .network.kernel_addresses import KernelAddresses
+from .network.kernel_links import KernelLinks
 from .network.memory import MemoryBridges
+from .network.memory_addresses import MemoryAddresses
+from .network.memory_links import MemoryLinks, pretend_hardware
 from .rpc.accounts import Accounts, PasswordFileUnsafe
 from .rpc.dispatch import Dispatcher
 from .rpc.events import Events
@@ -50,9 +57,14 @@ from .services.host.rules import host_refusal
 from .services.host.state import HostStateService
 from .services.metrics.records import govern as govern_metrics
 from .services.metrics.sampler import MetricsSampler
+from .services.networking.bond import BondService
+from .services.networking.follower import LinkFollower
 from .services.networking.network import NetworkService
+from .services.networking.pif import PIFService
 from .services.networking.rules import govern as govern_networks
+from .services.networking.uplinks import Uplinks
 from .services.networking.vif import VIFService
+from .services.networking.vlan import VLANService
 from .services.networking.wires import WireService
 from .services.operations import Operations
 from .services.pool.files import PatchFiles
@@ -107,6 +119,7 @@ from .xen.domains import DomainTable
 from .xen.errors import XenUnavailable
 from .xen.guest_store import GuestStore, prepare_guest
 from .xen.guest_tree import domain_path
+from .xen.worker import WorkerCommand
 from .xen.xenstore import SOCKET as XENSTORE_SOCKET
 from .xen.xenstore import Xenstore
 from .xen.xenstored_mock import MockXenstored
@@ -121,11 +134,14 @@ VNC_DIRECTORY: Final = Path("/run/xapid/vnc")
 SR_MOUNTS: Final = Path("/run/xapid/sr")
 
 
-def run(config: Config) -> int:
-    """Serve until SIGTERM or SIGINT; the exit code of the process (sysexits)."""
+def run(config: Config, read_again: Callable[[], Config] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code of the process (sysexits).
+
+    read_again: gives the settings as they are at a SIGHUP; may raise ConfigError.
+    """
     os.umask(0o077)
     try:
-        again = asyncio.run(serve(config))
+        again = asyncio.run(serve(config, read_again or (lambda: config)))
     except XenUnavailable as error:
         log.error("Xen cannot be used", reason=str(error))
         return EX_UNAVAILABLE
@@ -155,7 +171,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-async def serve(config: Config) -> bool:
+async def serve(config: Config, read_again: Callable[[], Config]) -> bool:
     """Start everything, answer until a signal comes, and stop everything in the reverse order.
 
     Returns whether a client asked for a restart.
@@ -228,9 +244,10 @@ async def serve(config: Config) -> bool:
         stack.push_async_callback(storage.kinds.close)
         stack.push_async_callback(Reclaimer(store, storage.repositories, tasks).close)
         await storage.disks.restore()
-        networks = _make_networks(kind, store, operations, xen, guests)
-        stack.push_async_callback(networks.bridges.close)
+        networks = _make_networks(kind, store, operations, xen, guests, host, state)
+        stack.push_async_callback(networks.close)
         await networks.wires.restore()
+        await networks.follower.start()
         await govern_metrics(store)
         await operations.refresh_all()
 
@@ -334,6 +351,9 @@ async def serve(config: Config) -> bool:
         stack.push_async_callback(server.stop)
         stalls.start()
         stack.callback(stalls.stop)
+        reload = _make_reload(config, read_again, sessions)
+        reload.start()
+        stack.push_async_callback(reload.close)
         _announce(config, server, kind)
         await stop.wait()
         log.info("stopping; guests go on")
@@ -394,10 +414,18 @@ async def _start_storage(
 class Networks:
     """The network services, and what others use of them."""
 
-    bridges: KernelBridges | MemoryBridges
+    uplinks: Uplinks
     wires: WireService
     cards: VIFService
+    follower: LinkFollower
     services: tuple[object, ...]
+
+    async def close(self) -> None:
+        """Let go of the host's network, which stays as it is."""
+        await self.follower.close()
+        await self.uplinks.addresses.close()
+        await self.uplinks.links.close()
+        await self.uplinks.bridges.close()
 
 
 async def _make_bootloader(
@@ -416,13 +444,30 @@ def _make_networks(
     operations: Operations,
     xen: XenClient,
     guests: GuestDomains,
+    host: Ref[Host],
+    state: Path,
 ) -> Networks:
-    bridges = KernelBridges() if kind == "libxl" else MemoryBridges()
-    wires = WireService(store, bridges)
+    uplinks = _make_uplinks(kind, store, state)
+    wires = WireService(store, uplinks.bridges, uplinks)
     govern_networks(operations)
     cards = VIFService(store, operations, wires, guests, xen)
-    services = (NetworkService(store, bridges, wires), cards)
-    return Networks(bridges, wires, cards, services)
+    pifs = PIFService(store, uplinks, wires, host)
+    services = (
+        NetworkService(store, uplinks.bridges, wires),
+        pifs,
+        VLANService(store, pifs, host),
+        BondService(store, pifs, host),
+        cards,
+    )
+    return Networks(uplinks, wires, cards, LinkFollower(store, uplinks, utc_now), services)
+
+
+def _make_uplinks(kind: Literal["libxl", "mock"], store: Store, state: Path) -> Uplinks:
+    if kind == "libxl":
+        return Uplinks(store, KernelLinks(), KernelBridges(), KernelAddresses(state / "dhcp"))
+    bridges = MemoryBridges()
+    links = MemoryLinks(bridges, pretend_hardware())
+    return Uplinks(store, links, bridges, MemoryAddresses(bridges))
 
 
 async def _start_xenstore(
@@ -446,6 +491,13 @@ async def _prepare_on_mock(xenstore: Xenstore, domid: int, plan: GuestStore) -> 
     await prepare_guest(xenstore, domid, plan)
 
 
+def _make_reload(config: Config, read_again: Callable[[], Config], sessions: Sessions) -> Reload:
+    reload = Reload(config, read_again)
+    reload.on_change(lambda new: set_level(new.log.level))
+    reload.on_change(lambda new: sessions.limit(**vars(new.sessions)))
+    return reload
+
+
 async def _start_xen(
     config: Config, kind: Literal["libxl", "mock"], state: Path, runtime: Path
 ) -> XenClient:
@@ -456,8 +508,27 @@ async def _start_xen(
         spawn=config.xen.socket is None,
         contexts=config.xen.contexts,
         builds=config.xen.builds,
-        environment={"XAPID_MOCK_STATE": str(state / "mock-xen")} if kind == "mock" else {},
+        environment=_worker_environment(kind, state),
     )
+
+
+def _worker_environment(kind: Literal["libxl", "mock"], state: Path) -> dict[str, str]:
+    return {"XAPID_MOCK_STATE": str(state / "mock-xen")} if kind == "mock" else {}
+
+
+def become_worker(config: Config) -> int:
+    """Turn this process into the xapid-xen that an xapid with these settings connects to."""
+    if config.xen.socket is None:
+        log.error("xapid-xen runs by itself only where xen.socket says on which path")
+        return EX_CONFIG
+    os.umask(0o077)
+    kind, state = find_xen(config.xen.driver), _private_directory(config.state_dir)
+    command = WorkerCommand(
+        config.xen.socket, state / "xen.lock", kind, config.xen.contexts, config.xen.builds
+    )
+    package = str(Path(__file__).parent.parent)
+    environment = {**os.environ, **_worker_environment(kind, state), "PYTHONPATH": package}
+    os.execve(sys.executable, command.arguments(None), environment)  # noqa: S606
 
 
 def _stop_signal() -> asyncio.Event:

@@ -22,7 +22,6 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     """Send all log lines, also those of the libraries, to `stream` (else stderr)."""
     stream = sys.stderr if stream is None else stream
     journal = is_journal(stream, os.environ)
-    threshold = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -55,9 +54,14 @@ def configure(level: str, stream: TextIO | None = None) -> None:
             foreign_pre_chain=list(_SHARED), processors=[*last, renderer]
         )
     )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(threshold)
+    logging.getLogger().handlers[:] = [handler]
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """Write only lines of this level and above, from now on."""
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    logging.getLogger().setLevel(threshold)
     logging.getLogger("asyncio").setLevel(max(threshold, logging.WARNING))
     logging.getLogger("aiohttp").setLevel(max(threshold, logging.WARNING))
 

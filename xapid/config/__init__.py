@@ -1,20 +1,26 @@
-"""The daemon's settings: one typed tree, read from TOML, every mistake in it told at once."""
+"""The daemon's settings: one typed tree, read from TOML, every mistake in it told at once.
+
+A setting is declared once, here; docs/configuration.md and the example file are made from that.
+"""
 
 from __future__ import annotations
 
 import os
-import re
-import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal
+
+from .reading import Address as Address
+from .reading import Reader, files_of, read_address
 
 MAX_SOCKET_PATH: Final = 107  # bytes, of sun_path
-CONFIG_FILE: Final = Path("/etc/xapid/xapid.toml")
+CONFIG_DIRECTORY: Final = Path("/etc/xapid")
+PACKAGE_DEFAULTS: Final = Path("/usr/share/xapid/defaults.toml")
 
 XenChoice = Literal["auto", "libxl", "mock"]
 LogLevel = Literal["debug", "info", "warning", "error"]
+AccountSource = Literal["embedded", "system"]
 
 
 class ConfigError(Exception):
@@ -25,106 +31,151 @@ class ConfigError(Exception):
         self.mistakes = mistakes
 
 
-class Address(NamedTuple):
-    """Where to listen on TCP; port 0 takes a free one."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def at_least(low: int, default: int) -> Any:
-    """A whole number that is not below `low`."""
-    return field(default=default, metadata={"low": low})
+def setting(
+    default: Any,
+    doc: str,
+    *,
+    low: int | None = None,
+    live: bool = False,
+    secret: bool = False,
+) -> Any:
+    """A setting. low: the least number it may be. live: SIGHUP suffices. secret: never shown."""
+    marks = {"doc": doc, "low": low, "live": live, "secret": secret}
+    return field(default=default, metadata={k: v for k, v in marks.items() if v is not None})
 
 
 @dataclass(frozen=True)
 class Listen:
-    """Where clients reach the daemon, and how much they may take.
+    """Where clients reach the daemon, and how much they may take."""
 
-    https: HOST:PORT; "" for none. socket: path of the Unix socket; "" for STATE/xapid.sock.
-    body_limit: bytes of a request. *_connections: open at once, for each of the two.
-    """
-
-    https: Address | None = field(default=Address("127.0.0.1", 8443))
-    socket: Path | None = None
-    body_limit: int = at_least(64 * 1024, 2 * 1024 * 1024)
-    tcp_connections: int = at_least(1, 512)
-    unix_connections: int = at_least(1, 256)
+    https: Address | None = setting(
+        Address("127.0.0.1", 8443), 'Where to serve HTTPS; "" for nowhere.'
+    )
+    http: Address | None = setting(
+        None,
+        'Where to serve plain HTTP; "" for nowhere. Passwords and sessions then travel readable '
+        "by everyone on the way: only for old clients on this host, as 127.0.0.1:80.",
+    )
+    socket: Path | None = setting(
+        None,
+        'The Unix socket; "" for xapid.sock in state_dir. Where systemd hands over a socket for '
+        "this path (xapid.socket), that one is used.",
+    )
+    socket_links: tuple[Path, ...] = setting(
+        (),
+        "Further paths where clients look for the Unix socket: each becomes a symbolic link to "
+        "it, unless something else stands there.",
+    )
+    body_limit: int = setting(
+        2 * 1024 * 1024, "The largest request that is read, in bytes.", low=64 * 1024
+    )
+    tcp_connections: int = setting(512, "Connections over TCP open at the same time.", low=1)
+    unix_connections: int = setting(
+        256, "Connections over the Unix socket open at the same time.", low=1
+    )
 
 
 @dataclass(frozen=True)
 class Tls:
-    """The key and certificate: server.key and server.crt in `directory`, "" for STATE/tls.
+    """The key and certificate of HTTPS. Files that change are taken within a minute, or at SIGHUP.
 
-    names: further host names and addresses for a certificate that xapid makes itself.
+    Without a certificate xapid makes one for every name and address of the host.
     """
 
-    directory: Path | None = None
-    names: tuple[str, ...] = ()
+    directory: Path | None = setting(
+        None, 'Where server.key and server.crt are; "" for tls in state_dir.'
+    )
+    names: tuple[str, ...] = setting(
+        (), "Further host names and addresses for a certificate that xapid makes itself."
+    )
 
 
 @dataclass(frozen=True)
 class Xen:
-    """How xapid reaches Xen.
+    """How xapid reaches Xen."""
 
-    driver: libxl, the mock, or whichever the machine has. socket: of a xapid-xen that runs by
-    itself; "" starts one as a child. contexts, builds: operations and domain builds at once.
-    """
-
-    driver: XenChoice = "auto"
-    socket: Path | None = None
-    contexts: int = at_least(2, 16)
-    builds: int = at_least(1, 4)
+    driver: XenChoice = setting(
+        "auto", "The real libxl, the mock, or whichever the machine has (auto)."
+    )
+    socket: Path | None = setting(
+        None,
+        "The socket of an xapid-xen that runs by itself (xapid-xen.service); "
+        '"" starts one as a child.',
+    )
+    contexts: int = setting(16, "Operations of libxl at the same time.", low=2)
+    builds: int = setting(
+        4, "Domains built at the same time; at most two less than contexts.", low=1
+    )
 
 
 @dataclass(frozen=True)
 class Guests:
-    """What guests may use of the control domain.
+    """What guests may use of the control domain."""
 
-    kernel_directories: where kernels and ramdisks of PV and PVH guests may lie.
-    clean_shutdown_s: how long a guest may take to shut down when asked.
-    """
-
-    kernel_directories: tuple[str, ...] = ("/boot", "/var/lib/xapid/boot")
-    clean_shutdown_s: int = at_least(1, 1200)
+    kernel_directories: tuple[str, ...] = setting(
+        ("/boot", "/var/lib/xapid/boot"),
+        "Where kernels and ramdisks of PV and PVH guests may lie.",
+    )
+    clean_shutdown_s: int = setting(
+        1200, "How long a guest may take to shut down when asked, in seconds.", low=1
+    )
 
 
 @dataclass(frozen=True)
 class HostSettings:
-    """crash_directory: where the host's own crash dumps are found."""
+    """The host itself."""
 
-    crash_directory: Path = Path("/var/crash")
+    crash_directory: Path = setting(
+        Path("/var/crash"), "Where the host's own crash dumps are found."
+    )
+
+
+@dataclass(frozen=True)
+class AccountSettings:
+    """Whose password opens the door."""
+
+    source: AccountSource = setting(
+        "embedded",
+        "embedded: accounts of xapid's own, beginning with root, whose first password is in "
+        "root-password in state_dir. system: root and the members of `group`, with their "
+        "passwords on this host, checked by PAM (/etc/pam.d/xapid).",
+    )
+    group: str = setting(
+        "xapid",
+        "The group whose members may do what root may: log in with a system account, and use the "
+        "Unix socket, where neither they nor root need a password.",
+    )
 
 
 @dataclass(frozen=True)
 class Logins:
-    """idle_s: seconds until an unused session ends. per_user, total: sessions kept."""
+    """Sessions; beyond a number the one that was idle longest ends."""
 
-    idle_s: int = at_least(1, 86_400)
-    per_user: int = at_least(1, 500)
-    total: int = at_least(1, 1000)
+    idle_s: int = setting(86_400, "Seconds until an unused session ends.", low=1, live=True)
+    per_user: int = setting(500, "Sessions kept of one user.", low=1, live=True)
+    total: int = setting(1000, "Sessions kept of all users.", low=1, live=True)
 
 
 @dataclass(frozen=True)
 class Log:
-    """level: the least important lines that are written."""
+    """The log: the journal, or the terminal."""
 
-    level: LogLevel = "info"
+    level: LogLevel = setting("info", "The least important lines that are written.", live=True)
 
 
 @dataclass(frozen=True)
 class Config:
-    """All settings; state_dir holds the database, the certificate and the first password."""
+    """All settings."""
 
-    state_dir: Path = Path(".xapid")
+    state_dir: Path = setting(
+        Path(".xapid"), "Where the database and all that xapid keeps for itself is."
+    )
     listen: Listen = field(default_factory=Listen)
     tls: Tls = field(default_factory=Tls)
     xen: Xen = field(default_factory=Xen)
     guests: Guests = field(default_factory=Guests)
     host: HostSettings = field(default_factory=HostSettings)
+    accounts: AccountSettings = field(default_factory=AccountSettings)
     sessions: Logins = field(default_factory=Logins)
     log: Log = field(default_factory=Log)
 
@@ -139,21 +190,25 @@ class Config:
         return self.tls.directory or self.state_dir / "tls"
 
 
-def load(path: Path | None) -> Config:
-    """Read a configuration file; None gives the defaults. Raises ConfigError."""
-    if path is None:
-        return Config()
-    try:
-        text = path.read_bytes().decode()
-        values = tomllib.loads(text)
-    except OSError as error:
-        raise ConfigError([f"{path}: {error.strerror}"]) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError([f"{path}: not UTF-8: {error.reason}"]) from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([_syntax_mistake(path, str(error))]) from error
-    reader = _Reader(path, _lines(text))
-    config: Config = reader.section(Config, values, ())
+def load(place: Path | None) -> Config:
+    """The settings in a file or directory; None gives the defaults. Raises ConfigError."""
+    return load_all([] if place is None else [place])
+
+
+def load_installed() -> Config:
+    """The settings of this host: the package's, then the administrator's. Raises ConfigError."""
+    return load_all(place for place in (PACKAGE_DEFAULTS, CONFIG_DIRECTORY) if place.exists())
+
+
+def load_all(places: Iterable[Path]) -> Config:
+    """The settings in files and directories, later ones over earlier. Raises ConfigError."""
+    reader = Reader(Config)
+    for place in places:
+        for path in files_of(place):
+            reader.read(path)
+    config: Config = reader.tree()
+    if config.xen.contexts < config.xen.builds + 2:
+        reader.complain(("xen", "contexts"), f"{config.xen.contexts} is below xen.builds + 2")
     if reader.mistakes:
         raise ConfigError(reader.mistakes)
     return config
@@ -166,6 +221,7 @@ def override(
     https: str | None = None,
     socket: Path | None = None,
     xen: XenChoice | None = None,
+    log_level: LogLevel | None = None,
 ) -> Config:
     """The settings with those of the command line in their place, all paths made absolute.
 
@@ -176,13 +232,15 @@ def override(
         config = replace(config, state_dir=state_dir)
     if https is not None:
         try:
-            config = replace(config, listen=replace(config.listen, https=_address(https)))
+            config = replace(config, listen=replace(config.listen, https=read_address(https)))
         except ValueError as error:
             mistakes.append(f"--https: {error}")
     if socket is not None:
         config = replace(config, listen=replace(config.listen, socket=socket))
     if xen is not None:
         config = replace(config, xen=replace(config.xen, driver=xen))
+    if log_level is not None:
+        config = replace(config, log=replace(config.log, level=log_level))
     config = replace(config, state_dir=config.state_dir.absolute())
     config = replace(config, listen=replace(config.listen, socket=config.socket.absolute()))
     if len(os.fsencode(config.socket)) > MAX_SOCKET_PATH:
@@ -194,115 +252,13 @@ def override(
     return config
 
 
-def _address(text: str) -> Address | None:
-    """HOST:PORT, with an IPv6 address in brackets. Raises ValueError."""
-    if not text:
-        return None
-    host, colon, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise ValueError(f"{text!r}: an IPv6 address stands in brackets")
-    if not colon or not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
-        raise ValueError(f"{text!r} is not HOST:PORT")
-    return Address(host, int(port))
-
-
-def _path(text: str) -> Path | None:
-    if "\0" in text:
-        raise ValueError("a path has no NUL")
-    return Path(text) if text else None
-
-
-_TEXTS: dict[Any, Callable[[str], Any]] = {
-    Path: lambda text: _path(text) or Path(),
-    Path | None: _path,
-    Address | None: _address,
-}
-
-
-class _Reader:
-    """Turns tables into sections and notes each mistake with its place."""
-
-    def __init__(self, path: Path, lines: Mapping[tuple[str, ...], int]) -> None:
-        self.mistakes: list[str] = []
-        self._path = path
-        self._lines = lines
-
-    def section(self, cls: Any, values: Mapping[str, Any], at: tuple[str, ...]) -> Any:
-        hints = get_type_hints(cls)
-        known = {setting.name: setting for setting in fields(cls)}
-        given = {}
-        for name, value in values.items():
-            place = (*at, name)
-            if name not in known:
-                self._mistake(place, "no such setting")
-            elif hasattr(hints[name], "__dataclass_fields__"):
-                if isinstance(value, dict):
-                    given[name] = self.section(hints[name], value, place)
-                else:
-                    self._mistake(place, "this is a table: write [" + ".".join(place) + "]")
-            else:
-                try:
-                    given[name] = _setting(hints[name], value, known[name].metadata)
-                except ValueError as error:
-                    self._mistake(place, str(error))
-        return cls(**given)
-
-    def _mistake(self, place: tuple[str, ...], what: str) -> None:
-        line = self._lines.get(place)
-        where = f"{self._path}:{line}" if line else str(self._path)
-        self.mistakes.append(f"{where}: {'.'.join(place)}: {what}")
-
-
-def _setting(hint: Any, value: Any, metadata: Mapping[str, Any]) -> Any:
-    """A value as its setting wants it. Raises ValueError."""
-    if hint in _TEXTS:
-        return _TEXTS[hint](_typed(str, "a string", value))
-    if get_origin(hint) is Literal:
-        choices = get_args(hint)
-        if value not in choices:
-            raise ValueError(f"{value!r} is none of {', '.join(choices)}")
-        return value
-    if get_origin(hint) is tuple:
-        items = _typed(list, "a list of strings", value)
-        return tuple(_typed(str, "a list of strings", item) for item in items)
-    number: int = _typed(int, "a whole number", value)
-    low = metadata.get("low", 0)
-    if number < low:
-        raise ValueError(f"{number} is below {low}")
-    return number
-
-
-def _typed(kind: type, called: str, value: Any) -> Any:
-    if type(value) is not kind:
-        raise ValueError(f"{value!r} is not {called}")
-    return value
-
-
-def _syntax_mistake(path: Path, message: str) -> str:
-    found = re.search(r" \(at line (\d+), column \d+\)$", message)
-    if found is None:
-        return f"{path}: {message}"
-    return f"{path}:{found[1]}: {message[: found.start()]}"
-
-
-_TABLE: Final = re.compile(r"\s*\[\s*([^\[\]]+?)\s*\]\s*(?:#.*)?$")
-_KEY: Final = re.compile(r"""\s*((?:[A-Za-z0-9_.\- ]|"[^"]*"|'[^']*')+?)\s*=""")
-
-
-def _lines(text: str) -> dict[tuple[str, ...], int]:
-    """The line on which each setting or table stands first."""
-    lines: dict[tuple[str, ...], int] = {}
-    table: tuple[str, ...] = ()
-    for number, line in enumerate(text.splitlines(), 1):
-        if found := _TABLE.match(line):
-            table = _names(found[1])
-            lines.setdefault(table, number)
-        elif found := _KEY.match(line):
-            lines.setdefault((*table, *_names(found[1])), number)
-    return lines
-
-
-def _names(dotted: str) -> tuple[str, ...]:
-    return tuple(part.strip().strip("\"'") for part in dotted.split("."))
+def changes(old: Any, new: Any, at: str = "") -> dict[str, bool]:
+    """The settings that differ, each with whether SIGHUP suffices for it."""
+    found: dict[str, bool] = {}
+    for each in fields(old):
+        before, after = getattr(old, each.name), getattr(new, each.name)
+        if is_dataclass(before):
+            found |= changes(before, after, f"{at}{each.name}.")
+        elif before != after:
+            found[at + each.name] = bool(each.metadata.get("live"))
+    return found

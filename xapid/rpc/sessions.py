@@ -73,6 +73,12 @@ class Sessions:
         self._total = total
         self._live: OrderedDict[bytes, LiveSession] = OrderedDict()  # idle longest first
 
+    def limit(self, *, idle_s: float, per_user: int, total: int) -> None:
+        """Give the sessions other limits, from the next login or use on."""
+        self._idle = timedelta(seconds=idle_s)
+        self._per_user = per_user
+        self._total = total
+
     def __len__(self) -> int:
         return len(self._live)
 
@@ -80,9 +86,9 @@ class Sessions:
         """A new session of a user who proved who they are."""
         self._expire()
         own = [live for live in self._live.values() if live.user == name]
-        if len(own) >= self._per_user:
-            self._drop(own[0])
-        if len(self._live) >= self._total:
+        for live in own[: max(0, len(own) - self._per_user + 1)]:
+            self._drop(live)
+        while len(self._live) >= self._total:
             self._drop(next(iter(self._live.values())))
         ref: Ref[Session] = Ref(f"OpaqueRef:{secrets.token_urlsafe(32)}")
         live = LiveSession(ref, _digest(ref), name, role)

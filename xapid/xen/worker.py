@@ -39,13 +39,14 @@ class WorkerCommand:
     stop_within_s: float = 60.0
     environment: tuple[tuple[str, str], ...] = ()
 
-    def arguments(self, parent_fd: int) -> list[str]:
-        """Return the whole command line."""
+    def arguments(self, parent_fd: int | None) -> list[str]:
+        """Return the whole command line; parent_fd: None for a worker that runs by itself."""
         # -P: never import from the directory that xapid happens to run in.
         return [
             *(sys.executable, "-P", "-m", "xapid.xenworker"),
             *("--socket", str(self.socket_path), "--lock", str(self.lock_path)),
-            *("--xen", self.xen, "--parent-fd", str(parent_fd)),
+            *("--xen", self.xen),
+            *(("--parent-fd", str(parent_fd)) if parent_fd is not None else ()),
             *("--contexts", str(self.contexts), "--builds", str(self.builds)),
             *("--poll-ms", str(round(self.poll_s * 1000))),
             *("--stop-ms", str(round(self.stop_within_s * 1000))),

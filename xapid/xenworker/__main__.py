@@ -16,13 +16,26 @@ from typing import NoReturn
 from xapid.xen.protocol import EXIT_BUG, EXIT_NO_XEN, EXIT_USAGE
 
 from .log import Log
-from .native import LibxlError, NativeMissing, load
+from .native import MODULES, LibxlError, NativeMissing, load
 from .server import Server, Settings
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(EXIT_USAGE, f"error {message}\n")
+
+
+class _Version(argparse.Action):
+    """Say which native modules are here, and what libxl they were built for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        for kind in MODULES:
+            try:
+                native = load(kind)
+            except NativeMissing:
+                continue
+            print(kind, native.text(native.lib.xapid_libxl_version()))  # noqa: T201 - asked for
+        parser.exit()
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -38,6 +51,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--stop-ms", type=int, default=60_000, help="how long to wait for operations at the end"
     )
+    parser.add_argument("--version", action=_Version, nargs=0)
     args = parser.parse_args(argv)
     if args.builds < 1 or args.contexts < args.builds + 2:
         parser.error("--contexts must be at least --builds + 2")
