@@ -109,12 +109,15 @@ async def main(readers: int) -> None:
             assert daemon.stdout is not None
             assert await daemon.stdout.readline()
             password = (state / "root-password").read_text().strip()
+            alone = 0.0
             for count in (1, readers):
                 firsts, lasts = await measure(state / "s", password, count)
+                alone = alone or statistics.median(lasts)
                 print(
                     f"{count} waiting: the first hears after"
                     f" {statistics.median(firsts) * 1000:.1f} ms, the last after"
-                    f" {statistics.median(lasts) * 1000:.1f} ms (median of {ROUNDS})"
+                    f" {statistics.median(lasts) * 1000:.1f} ms (median of {ROUNDS}),"
+                    f" {statistics.median(lasts) / alone:.0f} times as late as one alone"
                 )
         finally:
             daemon.terminate()

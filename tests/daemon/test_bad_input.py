@@ -43,7 +43,7 @@ def test_wrong_parameters_get_their_own_error_and_change_nothing(world: World, n
 
 
 def test_the_world_has_an_object_of_every_class(world: World) -> None:
-    assert CLASSES.keys() - world.objects.keys() == {"event", "VM_guest_metrics"}
+    assert CLASSES.keys() - world.objects.keys() == {"event"}
     assert len(world.gone) == 9
     for name, ref in world.gone.items():
         assert world.wire.answer(f"{name}.get_record", world.wire.session, ref)[0] == HANDLE

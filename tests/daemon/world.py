@@ -32,6 +32,7 @@ from xapid.datamodel.pif_metrics import PIFMetrics
 from xapid.datamodel.registry import CLASSES
 from xapid.datamodel.vlan import VLAN
 from xapid.db.store import Store
+from xapid.xen.xenstore import Xenstore
 
 from .conftest import Client, Daemon, disk, drive, eventually, patch, storage, vm_values
 from .wire import Wire
@@ -119,8 +120,18 @@ def live_guest(client: Client, daemon: Daemon, sr: str, network: str) -> dict[st
     console = eventually(lambda: client("VM.get_consoles", vm))[0]
     found = {"crashdump": crashdump, "console": console}
     for cls, device in (("VBD", vbd), ("VIF", vif)):
-        found[f"{cls}_metrics"] = eventually(partial(measured, client, cls, device))
+        found[f"{cls}_metrics"] = client(f"{cls}.get_metrics", device)
+    asyncio.run(tell(daemon.state / "xenstored", client("VM.get_domid", vm)))
+    found["VM_guest_metrics"] = eventually(partial(told, client, vm))
     return found
+
+
+async def tell(xenstored: Path, domid: str) -> None:
+    """Write what a guest's agent would."""
+    guest = Xenstore(xenstored)
+    await guest.start()
+    await guest.write(f"/local/domain/{domid}/data/os_name", b"Linux")
+    await guest.close()
 
 
 def also_gone(client: Client, daemon: Daemon) -> dict[str, str]:
@@ -136,9 +147,9 @@ def also_gone(client: Client, daemon: Daemon) -> dict[str, str]:
     return {"SR": sr, "PBD": pbd, "network": network, "task": task}
 
 
-def measured(client: Client, cls: str, device: str) -> str | None:
-    """The metrics of a device, once there are some."""
-    metrics: str = client(f"{cls}.get_metrics", device)
+def told(client: Client, vm: str) -> str | None:
+    """What the guest tells of itself, once it has told something."""
+    metrics: str = client("VM.get_guest_metrics", vm)
     return None if metrics == NULL else metrics
 
 
