@@ -11,6 +11,8 @@ from .declare import (
     EMPTY,
     RW,
     Class,
+    EnumOf,
+    Int,
     MapOf,
     Ref,
     RefTo,
@@ -22,6 +24,22 @@ from .declare import (
     static_message,
 )
 from .enums import BondMode
+from .errors import (
+    MACInvalid,
+    NetworkAlreadyConnected,
+    NetworkIncompatibleWithBond,
+    OperationNotAllowed,
+    PIFAlreadyBonded,
+    PIFBondMoreThanOneIP,
+    PIFBondNeedsMoreMembers,
+    PIFCannotBondCrossHost,
+    PIFIsManagementInterface,
+    PIFIsNotPhysical,
+    PIFUnmanaged,
+    PIFVLANStillExists,
+    VIFInUse,
+)
+from .pif import CANNOT_CONFIGURE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,9 +58,43 @@ class Bond(Class):
     slaves = ROrun(
         SetOf(RefTo("PIF")), "The interfaces that make up the bond.", inverse="bond_slave_of"
     )
+    mode = ROrun(
+        EnumOf(BondMode),
+        "How the bond spreads traffic over its members, as it really does.",
+        extension="create takes one, and clients of today read it here.",
+    )
+    links_up = ROrun(
+        Int,
+        "How many members have a link.",
+        volatile=True,
+        extension="Clients of today read it here.",
+    )
+    active_slave = ROrun(
+        RefTo("PIF"),
+        "The member that carries the traffic where only one does; null for none.",
+        volatile=True,
+        extension="An administrator wants to know which cable is in use.",
+    )
     other_config = RW(MapOf(String, String), "Keys and values for the clients' own use.")
 
-    @static_message(min_role="pool-operator")
+    @static_message(
+        min_role="pool-operator",
+        raises=(
+            MACInvalid,
+            NetworkAlreadyConnected,
+            NetworkIncompatibleWithBond,
+            PIFAlreadyBonded,
+            PIFBondMoreThanOneIP,
+            PIFBondNeedsMoreMembers,
+            PIFCannotBondCrossHost,
+            PIFIsNotPhysical,
+            PIFUnmanaged,
+            PIFVLANStillExists,
+            VIFInUse,
+            OperationNotAllowed,
+            *CANNOT_CONFIGURE,
+        ),
+    )
     @staticmethod
     def create(
         network: Ref[Network],
@@ -60,6 +112,15 @@ class Bond(Class):
         properties: further settings of the mode.
         """
 
-    @message(min_role="pool-operator")
+    @message(
+        min_role="pool-operator",
+        raises=(
+            PIFVLANStillExists,
+            PIFIsManagementInterface,
+            VIFInUse,
+            OperationNotAllowed,
+            *CANNOT_CONFIGURE,
+        ),
+    )
     def destroy(self) -> None:
         """Take a bond apart; its members become interfaces of their own again."""

@@ -8,23 +8,9 @@ from . import errors as e
 
 NOT_YET: Final[frozenset[str]] = frozenset(
     {
-        "Bond.create",
-        "Bond.destroy",
-        "PIF.create_VLAN",
-        "PIF.destroy",
-        "PIF.forget",
-        "PIF.introduce",
-        "PIF.plug",
-        "PIF.reconfigure_ip",
-        "PIF.scan",
-        "PIF.unplug",
-        "VLAN.create",
-        "VLAN.destroy",
         "host.local_management_reconfigure",
         "host.management_disable",
         "host.management_reconfigure",
-        "pool.create_VLAN",
-        "pool.create_VLAN_from_PIF",
     }
 )
 """Messages that nothing implements yet, and that answer NOT_IMPLEMENTED; this list only shrinks."""

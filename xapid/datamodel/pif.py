@@ -25,16 +25,50 @@ from .declare import (
 )
 from .enums import IpConfigurationMode
 from .errors import (
+    CannotAddVLANToBondSlave,
+    CannotChangePIFProperties,
+    CannotPlugBondSlave,
     ClusteringEnabled,
+    CouldNotFindNetworkInterfaceWithSpecifiedDeviceNameAndMACAddress,
+    DuplicatePIFDeviceName,
     HAOperationWouldBreakFailoverPlan,
+    InvalidIPAddressSpecified,
+    MACInvalid,
+    NetworkAlreadyConnected,
+    OperationNotAllowed,
+    PIFAlreadyBonded,
+    PIFConfigurationError,
+    PIFDeviceNotFound,
     PIFDoesNotAllowUnplug,
     PIFHasFCOESRInUse,
+    PIFIsManagementInterface,
+    PIFIsNotPhysical,
     PIFIsPhysical,
+    PIFIsVLAN,
     PIFTunnelStillExists,
+    PIFUnmanaged,
+    PIFVLANStillExists,
     TransportPIFNotConfigured,
     VIFInUse,
+    VLANInUse,
     VLANTagInvalid,
 )
+
+CANNOT_CONFIGURE = (PIFConfigurationError, PIFDeviceNotFound)
+"""What keeps an interface from being brought up."""
+
+MAKES_VLAN = (
+    VLANTagInvalid,
+    VLANInUse,
+    PIFIsVLAN,
+    PIFUnmanaged,
+    CannotAddVLANToBondSlave,
+    NetworkAlreadyConnected,
+    *CANNOT_CONFIGURE,
+)
+"""What the messages that make a VLAN answer with."""
+
+REMOVES_VLAN = (VIFInUse, PIFIsManagementInterface, PIFConfigurationError)
 
 if TYPE_CHECKING:
     from .host import Host
@@ -78,9 +112,21 @@ class PIF(Class):
         SetOf(RefTo("VLAN")), "The VLANs that this interface carries.", inverse="tagged_PIF"
     )
     management = ROrun(Bool, "True when the API is reached through this interface.")
+    managed = ROrun(
+        Bool,
+        "True when the server configures the interface; false when somebody else does.",
+        default=True,
+        extension="introduce takes it, and clients of today read it here.",
+    )
+    disallow_unplug = RW(
+        Bool,
+        "True to refuse that the interface is unplugged.",
+        accessors=("set",),
+        extension="PIF_DOES_NOT_ALLOW_UNPLUG is in the specification, what it asks for is not.",
+    )
     other_config = RW(MapOf(String, String), "Keys and values for the clients' own use.")
 
-    @static_message(min_role="pool-operator", raises=(VLANTagInvalid,))
+    @static_message(min_role="pool-operator", raises=(*MAKES_VLAN, PIFDeviceNotFound))
     @staticmethod
     def create_VLAN(device: str, network: Ref[Network], host: Ref[Host], VLAN: int) -> Ref[PIF]:
         """Make a VLAN on an interface of a host.
@@ -91,11 +137,22 @@ class PIF(Class):
         VLAN: the tag, from 0 to 4094.
         """
 
-    @message(min_role="pool-operator", raises=(PIFIsPhysical,))
+    @message(min_role="pool-operator", raises=(PIFIsPhysical, *REMOVES_VLAN))
     def destroy(self) -> None:
         """Destroy an interface that is a VLAN."""
 
-    @message(min_role="pool-operator", raises=(ClusteringEnabled,))
+    @message(
+        min_role="pool-operator",
+        raises=(
+            ClusteringEnabled,
+            InvalidIPAddressSpecified,
+            CannotChangePIFProperties,
+            PIFUnmanaged,
+            PIFIsManagementInterface,
+            OperationNotAllowed,
+            *CANNOT_CONFIGURE,
+        ),
+    )
     def reconfigure_ip(
         self, mode: IpConfigurationMode, IP: str, netmask: str, gateway: str, DNS: str
     ) -> None:
@@ -110,7 +167,7 @@ class PIF(Class):
         DNS: the name servers, separated by commas; empty for none.
         """
 
-    @static_message(min_role="pool-operator")
+    @static_message(min_role="pool-operator", raises=(PIFConfigurationError,))
     @staticmethod
     def scan(host: Ref[Host]) -> None:
         """Look for the physical interfaces of a host, and make records for those that lack one.
@@ -118,7 +175,15 @@ class PIF(Class):
         host: the host.
         """
 
-    @static_message(min_role="pool-operator")
+    @static_message(
+        min_role="pool-operator",
+        raises=(
+            CouldNotFindNetworkInterfaceWithSpecifiedDeviceNameAndMACAddress,
+            DuplicatePIFDeviceName,
+            MACInvalid,
+            PIFConfigurationError,
+        ),
+    )
     @staticmethod
     def introduce(host: Ref[Host], MAC: str, device: str, managed: bool = True) -> Ref[PIF]:
         """Make a record for a physical interface that the host has.
@@ -129,7 +194,19 @@ class PIF(Class):
         managed: whether the server configures the interface.
         """
 
-    @message(min_role="pool-operator", raises=(PIFTunnelStillExists, ClusteringEnabled))
+    @message(
+        min_role="pool-operator",
+        raises=(
+            PIFTunnelStillExists,
+            ClusteringEnabled,
+            PIFIsNotPhysical,
+            PIFAlreadyBonded,
+            PIFVLANStillExists,
+            PIFIsManagementInterface,
+            VIFInUse,
+            PIFConfigurationError,
+        ),
+    )
     def forget(self) -> None:
         """Remove the record of a physical interface."""
 
@@ -140,11 +217,17 @@ class PIF(Class):
             VIFInUse,
             PIFDoesNotAllowUnplug,
             PIFHasFCOESRInUse,
+            PIFUnmanaged,
+            PIFIsManagementInterface,
+            PIFConfigurationError,
         ),
     )
     def unplug(self) -> None:
         """Take the interface down."""
 
-    @message(min_role="pool-operator", raises=(TransportPIFNotConfigured,))
+    @message(
+        min_role="pool-operator",
+        raises=(TransportPIFNotConfigured, PIFUnmanaged, CannotPlugBondSlave, *CANNOT_CONFIGURE),
+    )
     def plug(self) -> None:
         """Bring the interface up as it is configured."""

@@ -15,8 +15,8 @@ from .errors import (
     JoiningHostCannotContainSharedSRs,
     NotInEmergencyMode,
     OperationNotAllowed,
-    VLANTagInvalid,
 )
+from .pif import MAKES_VLAN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,7 +105,7 @@ class Pool(
     def recover_slaves() -> tuple[Ref[Host], ...]:
         """Tell the other hosts that this one is the master now, and get those that listened."""
 
-    @static_message(min_role="pool-operator", raises=(VLANTagInvalid,))
+    @static_message(min_role="pool-operator", raises=MAKES_VLAN)
     @staticmethod
     def create_VLAN(device: str, network: Ref[Network], VLAN: int) -> tuple[Ref[PIF], ...]:
         """Make a VLAN on the interface of this name on every host.
@@ -115,7 +115,7 @@ class Pool(
         VLAN: the tag, from 0 to 4094.
         """
 
-    @static_message(min_role="pool-operator", raises=(VLANTagInvalid,))
+    @static_message(min_role="pool-operator", raises=MAKES_VLAN)
     @staticmethod
     def create_VLAN_from_PIF(
         pif: Ref[PIF], network: Ref[Network], VLAN: int

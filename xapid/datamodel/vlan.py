@@ -20,6 +20,7 @@ from .declare import (
     message,
     static_message,
 )
+from .pif import MAKES_VLAN, REMOVES_VLAN
 
 if TYPE_CHECKING:
     from .network import Network
@@ -39,7 +40,7 @@ class VLAN(Class):
     tag = ROins(Int, "The tag, from 0 to 4094; -1 for none.", default=-1)
     other_config = RW(MapOf(String, String), "Keys and values for the clients' own use.")
 
-    @static_message(min_role="pool-operator")
+    @static_message(min_role="pool-operator", raises=MAKES_VLAN)
     @staticmethod
     def create(tagged_PIF: Ref[PIF], tag: int, network: Ref[Network]) -> Ref[VLAN]:
         """Make a VLAN on an interface.
@@ -49,6 +50,6 @@ class VLAN(Class):
         network: the network that the VLAN joins.
         """
 
-    @message(min_role="pool-operator")
+    @message(min_role="pool-operator", raises=REMOVES_VLAN)
     def destroy(self) -> None:
         """Destroy a VLAN, together with the interface that it appears as."""

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from xapid.datamodel.declare import Ref
 from xapid.datamodel.enums import DomainType, VmPowerState
 from xapid.datamodel.errors import VMBadPowerState
+from xapid.datamodel.host import Host
 from xapid.datamodel.network import Network
+from xapid.datamodel.pif import PIF
 from xapid.datamodel.registry import CLASSES
 from xapid.datamodel.vif import VIF
 from xapid.datamodel.vm import VM
 from xapid.db.store import Store
 from xapid.network.memory import MemoryBridges
+from xapid.network.memory_addresses import MemoryAddresses
+from xapid.network.memory_links import MemoryLinks, pretend_hardware
 from xapid.services.networking import rules
+from xapid.services.networking.bond import BondService
+from xapid.services.networking.follower import LinkFollower
 from xapid.services.networking.network import NetworkService
+from xapid.services.networking.pif import PIFService
+from xapid.services.networking.uplinks import Uplinks
 from xapid.services.networking.vif import VIFService
+from xapid.services.networking.vlan import VLANService
 from xapid.services.networking.wires import WireService
 from xapid.services.operations import Operations
 from xapid.xen.errors import XenNotFound
@@ -72,7 +82,15 @@ class World:
         self.bridges = bridges
         self.xen: Any = xen or PlayedXen()
         self.operations = Operations(store)
-        self.wires = WireService(store, bridges)
+        self.links = MemoryLinks(bridges, pretend_hardware())
+        self.addresses = MemoryAddresses(bridges)
+        self.uplinks = Uplinks(store, self.links, bridges, self.addresses)
+        self.wires = WireService(store, bridges, self.uplinks)
+        self.host: Ref[Host] = Ref("OpaqueRef:this-host")
+        self.pif = PIFService(store, self.uplinks, self.wires, self.host)
+        self.vlan = VLANService(store, self.pif, self.host)
+        self.bond = BondService(store, self.pif, self.host)
+        self.follower = LinkFollower(store, self.uplinks, lambda: datetime.now(UTC))
         self.network = NetworkService(store, bridges, self.wires)
         self.vif = VIFService(store, self.operations, self.wires, self, self.xen)
         rules.govern(self.operations)
@@ -101,9 +119,19 @@ class World:
     async def new_vif(self, vm: Ref[VM], network: Ref[Network], **values: Any) -> Ref[VIF]:
         return await self.vif.create(Caller(), {"VM": vm, "network": network, **values})
 
+    async def scanned(self) -> dict[str, Ref[PIF]]:
+        """The interfaces by name, as a scan finds them."""
+        await self.pif.scan(Caller(), self.host)
+        return {pif.device: pif.ref for pif in self.store.all(PIF)}
+
     def bridge_of(self, network: Ref[Network]) -> str:
         return self.store.get(network).bridge
 
 
 async def opened(tmp_path: Path, bridges: MemoryBridges, xen: Any = None) -> World:
-    return World(await Store.open(tmp_path / "state.db", CLASSES), bridges, xen)
+    store = await Store.open(tmp_path / "state.db", CLASSES)
+    world = World(store, bridges, xen)
+    if store.find(Host, world.host) is None:
+        async with store.transaction() as tx:
+            tx.create(Host, ref=world.host)
+    return world

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import defaultdict
 from dataclasses import dataclass, field
 
 import structlog
@@ -18,6 +16,7 @@ from ...network.driver import Bridges, NetworkError
 from ...xen.devices import WITH_DOMAIN
 from .failures import network_errors
 from .names import DEFAULT_MTU
+from .uplinks import Uplinks
 
 log = structlog.get_logger(__name__)
 
@@ -28,16 +27,15 @@ class WireService:
 
     store: Store
     bridges: Bridges
+    uplinks: Uplinks
     _held: dict[str, Ref[Network]] = field(default_factory=dict)
-    _changing: defaultdict[str, asyncio.Lock] = field(
-        default_factory=lambda: defaultdict(asyncio.Lock)
-    )
 
     async def restore(self) -> None:
         """At the daemon's start: hold again what domains hold, take down what nothing holds.
 
         What fails is logged.
         """
+        await self.uplinks.restore()
         for vif in self.store.all(VIF):
             vm = self.store.find(VM, vif.VM)
             if vm is not None and vm.power_state in WITH_DOMAIN and vif.currently_attached:
@@ -59,15 +57,16 @@ class WireService:
         """
         record = self.store.get(vif)
         network = self.store.get(record.network)
-        async with self._changing[network.ref]:
-            self._held[vif] = network.ref
-            try:
+        self._held[vif] = network.ref
+        try:
+            await self.uplinks.carry(network)
+            async with self.uplinks.lock(network.ref):
                 with network_errors(network.bridge):
                     mtu = record.MTU or DEFAULT_MTU
                     bridge = await self.bridges.ensure(network.bridge, mtu, network.uuid)
-            except BaseException:
-                del self._held[vif]
-                raise
+        except BaseException:
+            self._held.pop(vif, None)
+            raise
         if not bridge.up:
             log.warning("the bridge of a network is down", bridge=bridge.name)
         return bridge.name
@@ -79,12 +78,14 @@ class WireService:
             await self.take_down(network)
 
     def held(self, network: Ref[Network]) -> bool:
-        """Whether any VIF holds the network."""
-        return network in self._held.values()
+        """Whether a VIF or an interface of the host holds the network."""
+        record = self.store.find(Network, network)
+        uplink = record is not None and self.uplinks.hold(record)
+        return uplink or network in self._held.values()
 
     async def take_down(self, network: Network) -> None:
         """Remove the network's bridge if it is ours and nothing holds it; logs what fails."""
-        async with self._changing[network.ref]:
+        async with self.uplinks.lock(network.ref):
             if self.held(network.ref):
                 return
             try:
