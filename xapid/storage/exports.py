@@ -15,7 +15,7 @@ LABEL: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 PATH: Final = re.compile(r"/[A-Za-z0-9/._@+-]*")
 
 FOR_DISKS: Final = ("soft", "timeo=100", "retrans=12", "proto=tcp", "noatime")
-"""A server away for a minute or two is waited for; guests' disks then go on."""
+"""Over TCP each try waits 10 s longer than the last: guests wait for a quarter of an hour."""
 FOR_READING: Final = ("ro", "soft", "timeo=50", "retrans=2", "proto=tcp", "noatime")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,9 +67,11 @@ class DiskService:
 
         What fails is logged, and leaves its PBD unplugged.
         """
-        for pbd in self.store.all(PBD):
-            if pbd.currently_attached and pbd.host == self.host:
-                await self._replug(pbd)
+        plugged = [
+            pbd for pbd in self.store.all(PBD) if pbd.currently_attached and pbd.host == self.host
+        ]
+        # All at once, so that one server that does not answer delays no other storage.
+        await asyncio.gather(*map(self._replug, plugged))
         for vbd in self.store.all(VBD):
             vm = self.store.find(VM, vbd.VM)
             running = vm is not None and vm.power_state in (
