@@ -10,6 +10,7 @@ from xapid.datamodel.declare import NULL
 from xapid.datamodel.vm import VM
 from xapid.datamodel.vm_guest_metrics import VMGuestMetrics
 from xapid.db.text import is_valid_text
+from xapid.services.guest_metrics.service import pause_after
 from xapid.xen.guest_tree import MAX_NODES, MAX_VALUE, GuestTree
 
 from .world import World, a_domain
@@ -244,3 +245,8 @@ async def test_the_devices_of_a_guest_are_none_of_its_tales(world: World) -> Non
     assert tree.concerned(["/local/domain/5/device/vif/0/state", "/local/domain/5/console"]) == []
     assert tree.concerned(["/local/domain/5/xenserver"]) == ["xenserver/attr"]
     assert tree.concerned(["/local/domain/5/data/a", "/local/domain/5/data"]) == ["data"]
+
+
+@pytest.mark.parametrize(("took_s", "pause_s"), [(0.0, 1.0), (0.1, 2.0), (0.75, 5.0), (60.0, 5.0)])
+def test_a_guest_is_read_seldom_but_never_left_for_long(took_s: float, pause_s: float) -> None:
+    assert pause_after(took_s) == pause_s

@@ -29,7 +29,10 @@ SETTLE_S = 0.25
 
 LEAST_PAUSE_S = 1.0
 PAUSE_PER_READ = 20
-"""A guest is read for at most a twentieth of the time, however much it writes."""
+"""A guest is read for at most a twentieth of the time, however much it writes …"""
+
+MOST_PAUSE_S = 5.0
+"""… unless the host is so slow that the guest would be heard later than its metrics are sampled."""
 
 READS_AT_ONCE = 4
 RECORD_TRIES = 30
@@ -46,6 +49,11 @@ class ListsDomains(Protocol):
     """What is needed of XenClient."""
 
     def on_domains(self, listener: Callable[[list[Domain]], None]) -> Callable[[], None]: ...
+
+
+def pause_after(took_s: float) -> float:
+    """Seconds until a guest may be read again, after a read that took took_s."""
+    return min(max(LEAST_PAUSE_S, PAUSE_PER_READ * took_s), MOST_PAUSE_S)
 
 
 class GuestMetrics:
@@ -139,7 +147,7 @@ class GuestMetrics:
                 if tree.truncated and not was_truncated:
                     log.warning("guest writes more than is read", domid=domid, uuid=uuid)
                 await self._publish(uuid, guest_fields(tree.values))
-                await self._pause(max(LEAST_PAUSE_S, PAUSE_PER_READ * took_s))
+                await self._pause(pause_after(took_s))
 
     async def _publish(self, uuid: str, fields: dict[str, Any]) -> None:
         """Write the record; a domain may be older than the record of its VM by a moment."""
