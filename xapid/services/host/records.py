@@ -131,12 +131,13 @@ def _cpu_configuration(facts: HostFacts) -> dict[str, str]:
     """What `xl info` says of the processors; the first five names are those of that command."""
     physical = facts.physical
     sockets = {place.socket for place in facts.places}
-    abilities = {
+    abilities = {  # in the order of that command, which names the grant table's versions besides
         "pv": physical.cap_pv,
         "hvm": physical.cap_hvm,
+        "hvm_directio": physical.cap_hvm and physical.cap_hvm_directio,
+        "pv_directio": physical.cap_pv and physical.cap_hvm_directio,
         "hap": physical.cap_hap,
         "shadow": physical.cap_shadow,
-        "hvm_directio": physical.cap_hvm_directio,
     }
     return {
         "nr_cpus": str(physical.nr_cpus),
