@@ -20,10 +20,14 @@ _CUT: Final = "[the beginning was cut]\n"
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """How a program ended: its exit status (minus the signal that killed it) and what it wrote."""
+    """How a program ended: its exit status (minus the signal that killed it) and what it wrote.
+
+    errors: what it wrote to stderr, where that was wanted apart.
+    """
 
     status: int
     output: str
+    errors: str = ""
 
     @property
     def succeeded(self) -> bool:
@@ -50,33 +54,38 @@ async def run(
     environment: Mapping[str, str] | None = None,
     output_kept: int = OUTPUT_KEPT,
     heard: Callable[[bytes], None] | None = None,
+    errors_apart: bool = False,
 ) -> Finished:
     """Run a program to its end; the last `output_kept` bytes of stdout and stderr are kept.
 
     environment: beside PATH and the C locale; nothing of the daemon's own is handed on.
-    heard: told each piece of output as it comes, for programs that say how far they are. The
+    heard: told each piece of output as it comes, for programs that say how far they are.
+    errors_apart: for programs whose output is read by a machine, keep stderr out of it. The
     program leads a process group of its own, which is ended at the deadline, when the caller is
     cancelled, and when the program leaves processes behind that hold its output open.
     Raises ProgramMissing, ProgramTookTooLong.
     """
-    tail = _Tail(output_kept, heard)
-    # A pipe of our own: asyncio's process.wait() also waits for whoever else holds its pipes.
-    source, sink = os.pipe()
-    reader = asyncio.create_task(tail.read(source))
+    tail, errors = _Tail(output_kept, heard), _Tail(OUTPUT_KEPT, None)
+    # Pipes of our own: asyncio's process.wait() also waits for whoever else holds its pipes.
+    pipes = [os.pipe(), *([os.pipe()] if errors_apart else [])]
+    sources, sinks = [source for source, _ in pipes], [sink for _, sink in pipes]
+    reading = (each.read(source) for each, source in zip((tail, errors), sources, strict=False))
+    reader = asyncio.gather(*reading)
     try:
         process = await asyncio.create_subprocess_exec(
             *map(str, arguments),
             cwd=directory,
             env={"PATH": PATH, "LC_ALL": "C.UTF-8", "HOME": "/root", **(environment or {})},
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=sink,
-            stderr=sink,
+            stdout=sinks[0],
+            stderr=sinks[-1],
             start_new_session=True,
         )
     except OSError as error:
         raise ProgramMissing(f"{arguments[0]} cannot be run: {error.strerror}") from error
     finally:
-        os.close(sink)  # what ends the reader when nothing was started
+        for sink in sinks:
+            os.close(sink)  # what ends the reader when nothing was started
     try:
         async with asyncio.timeout(deadline_s):
             status = await process.wait()
@@ -88,7 +97,7 @@ async def run(
         await _finish(_end(process, reader))
         raise
     await _finish(_drain(process, reader))
-    return Finished(status, tail.text())
+    return Finished(status, tail.text(), errors.text())
 
 
 class _Tail:
@@ -123,7 +132,7 @@ class _Tail:
         return _CUT + kept if self._cut else kept
 
 
-async def _end(process: asyncio.subprocess.Process, reader: asyncio.Task[None]) -> None:
+async def _end(process: asyncio.subprocess.Process, reader: asyncio.Future[list[None]]) -> None:
     """End the whole group: asked first, then forced."""
     _signal(process, signal.SIGTERM)
     try:
@@ -135,7 +144,7 @@ async def _end(process: asyncio.subprocess.Process, reader: asyncio.Task[None]) 
     await _drain(process, reader)
 
 
-async def _drain(process: asyncio.subprocess.Process, reader: asyncio.Task[None]) -> None:
+async def _drain(process: asyncio.subprocess.Process, reader: asyncio.Future[list[None]]) -> None:
     """Read what is left; a child that holds the output open is ended with its group."""
     await asyncio.wait((reader,), timeout=1.0)
     if not reader.done():

@@ -56,7 +56,7 @@ class PlayedLvm:
         command, *rest = map(str, words)
         self.calls.append((command, *rest))
         if command in self.fail:
-            return Finished(5, self.fail.pop(command))
+            return Finished(5, "", self.fail.pop(command))
         if command == "dmsetup":
             return Finished(0, self._dmsetup(rest))
         options, names = _parsed(rest)
@@ -89,7 +89,7 @@ class PlayedLvm:
 
     def _report(self, kind: str, fields: str, rows: list[dict[str, str]]) -> str:
         chosen = [{name: row[name] for name in fields.split(",")} for row in rows]
-        return "  WARNING: something else\n" + json.dumps({"report": [{kind: chosen}]}, indent=2)
+        return json.dumps({"report": [{kind: chosen}]}, indent=2)
 
     def _vgs(self, options: dict[str, list[str]], names: list[str]) -> str:
         rows = [
@@ -108,7 +108,7 @@ class PlayedLvm:
 
     def _lvs(self, options: dict[str, list[str]], names: list[str]) -> str | Finished:
         if names[0] not in self.groups:
-            return Finished(5, f'  Volume group "{names[0]}" not found\n')
+            return Finished(5, "", f'  Volume group "{names[0]}" not found\n')
         rows = [
             {
                 "lv_name": name,
@@ -161,7 +161,7 @@ class PlayedLvm:
         group, _, origin = names[0].partition("/")
         disks, tags = self.groups[group].disks, frozenset(options.get("addtag", ()))
         if name in disks:
-            return Finished(5, f'  Logical Volume "{name}" already exists in "{group}"\n')
+            return Finished(5, "", f'  Logical Volume "{name}" already exists in "{group}"\n')
         if origin:
             disks[name] = replace(disks[origin], tags=tags, active=False, open=False)
         elif "virtualsize" in options:
@@ -174,7 +174,7 @@ class PlayedLvm:
         for group, _, name in (each.partition("/") for each in names):
             disk = self.groups[group].disks[name]
             if options.get("activate") == ["n"] and disk.open:
-                return Finished(5, f"  Logical volume {group}/{name} in use.\n")
+                return Finished(5, "", f"  Logical volume {group}/{name} in use.\n")
             tags = (disk.tags | set(options.get("addtag", ()))) - set(options.get("deltag", ()))
             active = options.get("activate", ["y" if disk.active else "n"]) == ["y"]
             awake = disk.suspended and "refresh" not in options

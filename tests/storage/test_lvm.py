@@ -33,18 +33,22 @@ from xapid.storage.driver import (
 )
 from xapid.storage.lvm import LvmDriver
 from xapid.storage.lvm_commands import (
+    VOLUME_FIELDS,
     Lvm,
     parse_block_size,
     parse_mapped,
     parse_pool,
     parse_report,
+    volume,
 )
 from xapid.storage.lvm_repository import LvmRepository
 from xapid.storage.volume_group import (
     EXTENT,
     VolumeGroup,
+    as_volume,
     clear_unfinished,
     find_groups,
+    ours,
     plan_pool,
 )
 
@@ -57,6 +61,28 @@ FIRST, SECOND = f"vdi-{ONE}", f"vdi-{TWO}"
 MIB = 1 << 20
 LABEL = VolumeLabel("disk", "of a guest", "user", read_only=False, sharable=True)
 TAG = re.compile(r"[A-Za-z0-9_+.][A-Za-z0-9_+.\-/=!:&#]{0,1023}")  # lvm(8), on tags
+
+
+# What lvs 2.03.16 says of a group with a pool and two disks.
+REPORT = """
+  {
+      "report": [
+          {
+              "lv": [
+                  {"lv_name":"pool", "lv_size":"251658240", "lv_tags":"", "pool_lv":"", \
+"lv_active":"", "lv_device_open":"unknown", "lv_suspended":"unknown"},
+                  {"lv_name":"vdi-00000000-0000-4000-8000-000000000001", "lv_size":"8388608", \
+"lv_tags":"xapid.label.00=W10_-=,xapid.staged,xapid.used=786432", "pool_lv":"pool", \
+"lv_active":"active", "lv_device_open":"open", "lv_suspended":""},
+                  {"lv_name":"vdi-00000000-0000-4000-8000-000000000002", \
+"lv_size":"107374182400", "lv_tags":"", "pool_lv":"pool", "lv_active":"", \
+"lv_device_open":"unknown", "lv_suspended":"unknown"}
+              ]
+          }
+      ]
+  }
+
+"""
 
 
 class PlainGroup(VolumeGroup):
@@ -145,6 +171,18 @@ class TestCommands:
     def test_reports_that_say_something_else_are_refused(self, output: str) -> None:
         with pytest.raises(BackendFailure):
             parse_report(output, ("lv_name", "lv_size"))
+
+    def test_a_report_of_the_real_program(self) -> None:
+        pool, first, second = map(volume, parse_report(REPORT, VOLUME_FIELDS))
+
+        assert not ours(pool)
+        assert ours(first)
+        assert first.tags == {"xapid.label.00=W10_-=", "xapid.staged", "xapid.used=786432"}
+        assert (first.active, first.open, first.suspended) == (True, True, False)
+        assert (second.active, second.open, second.suspended) == (False, False, False)
+        assert second.size == 100 << 30
+        assert as_volume(first, None).physical_utilisation == 786432
+        assert as_volume(first, 512).physical_utilisation == 512
 
     def test_states_of_pools(self) -> None:
         rest = "77 9/4096 24/4000 - {} discard_passdown error_if_no_space - 1024 "

@@ -19,7 +19,7 @@ from .driver import BackendFailure, StorageTimeout
 CONFIG: Final = " ".join(
     (
         # Logical volumes are guests' disks: never look for volume groups on them.
-        "devices{scan_lvs=0 obtain_device_info_from_udev=1}",
+        "devices{scan_lvs=0}",
         "global{use_lvmlockd=0 use_lvmpolld=0}",
         # Archives of each change would fill /etc; the last state is kept.
         "backup{backup=1 archive=0}",
@@ -123,6 +123,7 @@ class Lvm:
                 words,
                 deadline_s=deadline_s,
                 output_kept=OUTPUT_KEPT,
+                errors_apart=True,
                 environment={"LVM_SUPPRESS_FD_WARNINGS": "1"},
             )
         except programs.ProgramMissing as error:
@@ -135,20 +136,19 @@ class Lvm:
 
 
 def complaint(finished: programs.Finished) -> str:
-    """What a program that failed said last."""
-    lines = (line.strip() for line in finished.output.splitlines())
+    """What a program that failed said last: the cause, and what followed from it."""
+    lines = (line.strip() for line in finished.errors.splitlines())
     said = [line for line in lines if line and not NOISE.match(line)]
-    return said[-1][:400] if said else f"it ended with status {finished.status}"
+    return "; ".join(said[-3:])[:400] if said else f"it ended with status {finished.status}"
 
 
 def parse_report(output: str, fields: Sequence[str]) -> list[Row]:
-    """The rows of a JSON report, among which warnings may stand before and behind.
+    """The rows of a JSON report.
 
     Raises BackendFailure when it is no report, or one without the fields asked for.
     """
-    start, end = output.find("{"), output.rfind("}")
     try:
-        report: Any = json.loads(output[start : end + 1])
+        report: Any = json.loads(output)
         (kinds,) = report["report"]
         (rows,) = kinds.values()
         return [{field: str(row[field]) for field in fields} for row in rows]
