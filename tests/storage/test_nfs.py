@@ -11,9 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from xapid.storage.driver import ConfigInvalid, ConfigMissing, NewVolume, no_progress
+from xapid.storage.driver import (
+    BackendFailure,
+    ConfigInvalid,
+    ConfigMissing,
+    NewVolume,
+    StorageTimeout,
+    no_progress,
+)
 from xapid.storage.mounts import Mounts, mounted
-from xapid.storage.nfs import NfsDriver
+from xapid.storage.nfs import NfsDriver, exported
 
 from .images import needs_qemu_img
 
@@ -78,6 +85,18 @@ def test_nothing_else_reaches_mount(driver: NfsDriver, bad: dict[str, str]) -> N
 def test_what_is_missing_is_named(driver: NfsDriver, key: str) -> None:
     with pytest.raises(ConfigMissing, match=key):
         driver.check(config(**{key: ""}))
+
+
+def test_only_exports_that_an_sr_could_name_are_found() -> None:
+    output = "/srv/disks  192.0.2.0/24\n/srv/a\\040b *\n\n/ (everyone)\n../x *\n"
+
+    assert exported(output) == ["/srv/disks", "/"]
+
+
+@pytest.mark.skipif(shutil.which("showmount") is None, reason="nfs-common is not installed")
+async def test_a_server_that_is_not_there_is_told(driver: NfsDriver) -> None:
+    with pytest.raises((BackendFailure, StorageTimeout), match="showmount"):
+        await driver.probe({"server": "127.0.0.1"})
 
 
 @pytest.fixture

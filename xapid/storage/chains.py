@@ -112,17 +112,17 @@ class Chains:
             base = parents[base]
         return doomed
 
-    def leftovers(self) -> list[str]:
-        """Bases nobody leans on that are a second name of a volume: a clone was cut short."""
+    def leftovers(self) -> tuple[list[str], list[str]]:
+        """Bases nobody leans on: those that are a second name of a volume, and all others.
+
+        The first are what a clone leaves that was cut short.
+        """
         parents = self.parents()
         volumes = {self._inode(name) for name in parents if name.endswith(".qcow2")}
-        return [
-            name
-            for name in parents
-            if BASE.fullmatch(name)
-            and name not in parents.values()
-            and self._inode(name) in volumes
-        ]
+        needed = set(parents.values())
+        alone = [name for name in parents if BASE.fullmatch(name) and name not in needed]
+        second = [name for name in alone if self._inode(name) in volumes]
+        return second, [name for name in alone if name not in second]
 
     def merges(self, busy: Collection[str]) -> list[Merge]:
         """The bases with one child only, as long as no volume in `busy` leans on them."""

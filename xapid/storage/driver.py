@@ -315,7 +315,10 @@ class Driver(Protocol):
         """Check a client's location. Raises LocationInvalid."""
 
     async def probe(self, device_config: Mapping[str, str]) -> Sequence[Found]:
-        """SRs that could be introduced from there. Raises ConfigMissing, ConfigInvalid."""
+        """SRs that could be introduced from there, or places that could hold one.
+
+        Keys that are to be found out may be missing. Raises ConfigMissing, ConfigInvalid.
+        """
 
     async def create(self, uuid: str, device_config: Mapping[str, str], name: str) -> None:
         """Prepare a new SR, not attached yet; there is none when it fails.

@@ -311,7 +311,10 @@ class ImageFiles:
             if match[2].endswith(("staged", "retired")) and self._remove_with_bases(name):
                 log.info("half-made disk removed", path=self.at(name))
         with suppress(NotOurs):
-            self.directory.remove(*self.chains.leftovers())
+            leftovers, unused = self.chains.leftovers()
+            self.directory.remove(*leftovers)
+            for name in unused:  # a disk that leaned on it may come back
+                log.warning("no disk needs this image; it is kept", path=self.at(name))
         if not self.incomplete:
             self._drop_orphaned_labels()
 

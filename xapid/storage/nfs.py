@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import uuid as uuids
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from .. import programs
 from ..undo import Undo
 from .blocking import Threads
-from .driver import ConfigInvalid, ConfigMissing, DriverInfo, Found
+from .driver import (
+    BackendFailure,
+    ConfigInvalid,
+    ConfigMissing,
+    DriverInfo,
+    Found,
+    StorageTimeout,
+)
 from .exports import (
     DEFAULT_VERSION,
     FOR_DISKS,
@@ -35,6 +43,7 @@ SERVER: Final = "server"
 EXPORT: Final = "serverpath"
 VERSION: Final = "nfsversion"
 MAX_FOUND: Final = 1000
+SHOWMOUNT_S: Final = 30.0
 
 INFO = DriverInfo(
     type="nfs",
@@ -77,6 +86,8 @@ class NfsDriver:
         image_at(location)
 
     async def probe(self, device_config: Mapping[str, str]) -> Sequence[Found]:
+        if device_config.get(SERVER) and not device_config.get(EXPORT):
+            return await _exports(device_config)
         export = _export(device_config)
         async with self._visit(export, FOR_READING) as (top, threads):
             names = await threads.run(_repositories, top)
@@ -142,6 +153,36 @@ def _export(device_config: Mapping[str, str]) -> Export:
     version = check_version(VERSION, device_config.get(VERSION, ""))
     kept = {key: device_config[key] for key in (SERVER, EXPORT, VERSION) if key in device_config}
     return Export(f"{server}:{path}", version, kept)
+
+
+async def _exports(device_config: Mapping[str, str]) -> Sequence[Found]:
+    """What the server tells of its exports; one that speaks NFS 4 alone may tell nothing."""
+    server = check_server(SERVER, device_config[SERVER])
+    version = {VERSION: device_config[VERSION]} if VERSION in device_config else {}
+    host = server.removeprefix("[").removesuffix("]")
+    command = ("showmount", "--no-headers", "--exports", host)
+    try:
+        finished = await programs.run(command, deadline_s=SHOWMOUNT_S)
+    except programs.ProgramMissing as error:
+        raise BackendFailure(str(error)) from error
+    except programs.ProgramTookTooLong as error:
+        raise StorageTimeout(str(error)) from error
+    if not finished.succeeded:
+        raise BackendFailure(f"showmount: {finished.output.strip()[-400:]}")
+    return [
+        Found("", {SERVER: device_config[SERVER], EXPORT: path} | version)
+        for path in exported(finished.output)
+    ]
+
+
+def exported(output: str) -> list[str]:
+    """The paths in showmount's answer that an SR could name."""
+    found = []
+    for line in output.splitlines()[:MAX_FOUND]:
+        words = line.split()
+        with suppress(ConfigInvalid):
+            found += [check_export(EXPORT, words[0])] if words else []
+    return found
 
 
 def _repositories(top: PurePosixPath) -> list[str]:
