@@ -41,6 +41,7 @@ from .network.memory import MemoryBridges
 from .network.memory_addresses import MemoryAddresses
 from .network.memory_links import MemoryLinks, pretend_hardware
 from .rpc.accounts import Accounts, PasswordFileUnsafe
+from .rpc.arrivals import ARRIVED_AT
 from .rpc.dispatch import Dispatcher
 from .rpc.events import Events
 from .rpc.logins import Logins, Users
@@ -59,6 +60,8 @@ from .services.metrics.records import govern as govern_metrics
 from .services.metrics.sampler import MetricsSampler
 from .services.networking.bond import BondService
 from .services.networking.follower import LinkFollower
+from .services.networking.guard import Guard
+from .services.networking.management import ManagementService
 from .services.networking.network import NetworkService
 from .services.networking.pif import PIFService
 from .services.networking.rules import govern as govern_networks
@@ -245,6 +248,7 @@ async def serve(config: Config, read_again: Callable[[], Config]) -> bool:
         stack.push_async_callback(Reclaimer(store, storage.repositories, tasks).close)
         await storage.disks.restore()
         networks = _make_networks(kind, store, operations, xen, guests, host, state)
+        await networks.management.guard.open()
         stack.push_async_callback(networks.close)
         await networks.wires.restore()
         await networks.follower.start()
@@ -327,6 +331,7 @@ async def serve(config: Config, read_again: Callable[[], Config]) -> bool:
                 ProvisionService(store, operations, storage.disks),
                 QuestionService(store, operations, xen, memory, host),
             ],
+            reached=networks.management.guard.reached,
         )
         guest_metrics = GuestMetrics(store, xenstore, xen)
         await guest_metrics.start()
@@ -349,6 +354,8 @@ async def serve(config: Config, read_again: Callable[[], Config]) -> bool:
         )
         await server.start()
         stack.push_async_callback(server.stop)
+        await networks.management.start(server.serve_network)
+        stack.push_async_callback(networks.management.close)
         stalls.start()
         stack.callback(stalls.stop)
         reload = _make_reload(config, read_again, sessions)
@@ -418,6 +425,7 @@ class Networks:
     wires: WireService
     cards: VIFService
     follower: LinkFollower
+    management: ManagementService
     services: tuple[object, ...]
 
     async def close(self) -> None:
@@ -451,15 +459,19 @@ def _make_networks(
     wires = WireService(store, uplinks.bridges, uplinks)
     govern_networks(operations)
     cards = VIFService(store, operations, wires, guests, xen)
-    pifs = PIFService(store, uplinks, wires, host)
+    guard = Guard(store, state, boot_id(), ARRIVED_AT.get)
+    pifs = PIFService(store, uplinks, wires, host, guard)
+    management = ManagementService(store, pifs, guard, host)
     services = (
         NetworkService(store, uplinks.bridges, wires),
         pifs,
         VLANService(store, pifs, host),
         BondService(store, pifs, host),
+        management,
         cards,
     )
-    return Networks(uplinks, wires, cards, LinkFollower(store, uplinks, utc_now), services)
+    follower = LinkFollower(store, uplinks, utc_now)
+    return Networks(uplinks, wires, cards, follower, management, services)
 
 
 def _make_uplinks(kind: Literal["libxl", "mock"], store: Store, state: Path) -> Uplinks:

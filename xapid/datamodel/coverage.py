@@ -6,13 +6,7 @@ from typing import Final
 
 from . import errors as e
 
-NOT_YET: Final[frozenset[str]] = frozenset(
-    {
-        "host.local_management_reconfigure",
-        "host.management_disable",
-        "host.management_reconfigure",
-    }
-)
+NOT_YET: Final[frozenset[str]] = frozenset()
 """Messages that nothing implements yet, and that answer NOT_IMPLEMENTED; this list only shrinks."""
 
 OTHER_HOSTS: Final[dict[str, type[e.ApiError]]] = {

@@ -27,15 +27,19 @@ from .enums import HostAllowedOperations
 from .errors import (
     CannotContactHost,
     CannotEvacuateHost,
+    CannotPlugBondSlave,
     HostCannotDestroySelf,
     HostHasResidentVMs,
     HostNameInvalid,
     HostNotDisabled,
     HostNotLive,
+    InterfaceHasNoIP,
     InvalidValue,
     LicenseProcessingError,
     OperationNotAllowed,
     OtherOperationInProgress,
+    PIFDeviceNotFound,
+    PIFNotAttachedToHost,
     SystemStatusRetrievalFailed,
     TaskCancelled,
     ValueNotSupported,
@@ -245,7 +249,10 @@ class Host(
     def syslog_reconfigure(self) -> None:
         """Make the logging that `logging` asks for take effect."""
 
-    @static_message(min_role="pool-operator")
+    @static_message(
+        min_role="pool-operator",
+        raises=(InterfaceHasNoIP, CannotPlugBondSlave, PIFNotAttachedToHost),
+    )
     @staticmethod
     def management_reconfigure(pif: Ref[PIF]) -> None:
         """Move management to another interface.
@@ -253,7 +260,10 @@ class Host(
         pif: the interface.
         """
 
-    @static_message(min_role="pool-operator")
+    @static_message(
+        min_role="pool-operator",
+        raises=(InterfaceHasNoIP, CannotPlugBondSlave, PIFDeviceNotFound, PIFNotAttachedToHost),
+    )
     @staticmethod
     def local_management_reconfigure(interface: str) -> None:
         """Move management to another interface while the host has no master.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ import structlog
 from aiohttp import web
 
 from ..rpc.answers import BLOCK, Answer
+from ..rpc.arrivals import ARRIVED_AT
 from ..rpc.call import LOCAL
 from ..rpc.xmlrpc import Malformed, Request, decode
 from ..version import VERSION
@@ -122,10 +124,25 @@ class HttpServer:
                 sock.close()
             raise
         for sock, cap, tls in bound:
-            site = _Site(self._dispatcher, limits, self._parsers, self._uploads, local=tls is None)
-            listener = Listener(sock, site.handle, cap=cap, deadlines=limits.deadlines, tls=tls)
-            self._listeners.append(listener)
-            listener.start()
+            self._listen(sock, cap, tls)
+
+    def _listen(self, sock: socket.socket, cap: int, tls: ssl.SSLContext | None) -> None:
+        limits, local = self._limits, tls is None
+        site = _Site(self._dispatcher, limits, self._parsers, self._uploads, local=local)
+        listener = Listener(sock, site.handle, cap=cap, deadlines=limits.deadlines, tls=tls)
+        self._listeners.append(listener)
+        listener.start()
+
+    async def serve_network(self, served: bool) -> None:
+        """Begin to answer over HTTPS, where it is configured, or stop. Raises OSError."""
+        on_network = [each for each in self._listeners if each.socket.family != socket.AF_UNIX]
+        if served and not on_network and self.https_address is not None:
+            sock = await asyncio.to_thread(tcp_socket, *self.https_address)
+            self._listen(sock, self._limits.tcp_connections, self._tls)
+        for listener in () if served else on_network:
+            self._listeners.remove(listener)
+            await listener.stop_accepting()
+            await listener.close(1.0)
 
     async def stop(self, grace_s: float = 5.0) -> None:
         """Accept nothing more, let calls end for at most `grace_s`, then close everything."""
@@ -160,6 +177,7 @@ class _Site:
     async def handle(self, request: BaseRequest) -> web.StreamResponse:
         """Answer one HTTP request."""
         peer = LOCAL if self._local else request.remote or "unknown"
+        ARRIVED_AT.set(LOCAL if self._local else _own_address(request))
         if request.method == "PUT" and (upload := self._uploads.get(request.path)) is not None:
             return await self._send_short(request, await upload.handle(request, peer))
         if request.method != "POST":
@@ -247,6 +265,12 @@ class _Site:
             if request.transport is not None:
                 request.transport.abort()
             raise ConnectionResetError("the client did not read its answer") from None
+
+
+def _own_address(request: BaseRequest) -> str:
+    """Which address of this host the request came to."""
+    name = request.transport.get_extra_info("sockname") if request.transport else None
+    return str(name[0]).removeprefix("::ffff:") if isinstance(name, tuple) else ""
 
 
 def _not_a_call(request: BaseRequest) -> web.Response:

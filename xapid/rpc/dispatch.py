@@ -30,6 +30,7 @@ from ..db.store import Store
 from ..db.text import clean_text
 from . import answers
 from .answers import Answer
+from .arrivals import ARRIVED_AT
 from .call import ApiCall
 from .derived import Derived, FieldCheck, References, SessionAccessors
 from .events import Events
@@ -105,8 +106,9 @@ class Dispatcher:
     """Answers calls: looks up the method, the session, the parameters, and runs the handler.
 
     implementations: the objects whose methods say with `implements`, `overrides` and `checks`
-    what they are for. not_yet: the messages that have none and answer NOT_IMPLEMENTED. Raises
-    Miswired unless every other message has exactly one.
+    what they are for. not_yet: the messages that have none and answer NOT_IMPLEMENTED. reached:
+    told at which address of the host each call with a session came in. Raises Miswired unless
+    every other message has exactly one.
     """
 
     def __init__(
@@ -117,7 +119,9 @@ class Dispatcher:
         implementations: Iterable[object],
         *,
         not_yet: Collection[str] = NOT_YET,
+        reached: Callable[[str], None] = lambda address: None,
     ) -> None:
+        self._reached = reached
         self._sessions = sessions
         self._tasks = tasks
         found = _Found([*implementations, tasks], not_yet)
@@ -186,6 +190,7 @@ class Dispatcher:
                 raise MessageParameterCountMismatch(method.name, route.required, 0)
             live = self._session(raw_params[0])
             _check_role(live, method)
+            self._reached(ARRIVED_AT.get())
             raw_params = raw_params[1:]
             call = ApiCall(self._tasks, method.name, user=live.user, session=live.ref, peer=peer)
         values = route.values(raw_params, call)

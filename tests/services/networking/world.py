@@ -24,6 +24,8 @@ from xapid.network.memory_links import MemoryLinks, pretend_hardware
 from xapid.services.networking import rules
 from xapid.services.networking.bond import BondService
 from xapid.services.networking.follower import LinkFollower
+from xapid.services.networking.guard import Guard
+from xapid.services.networking.management import ManagementService
 from xapid.services.networking.network import NetworkService
 from xapid.services.networking.pif import PIFService
 from xapid.services.networking.uplinks import Uplinks
@@ -77,7 +79,11 @@ class PlayedXen:
 
 
 class World:
-    def __init__(self, store: Store, bridges: MemoryBridges, xen: Any = None) -> None:
+    def __init__(
+        self, store: Store, directory: Path, bridges: MemoryBridges, xen: Any = None
+    ) -> None:
+        self.arrived = ""
+        self.now = 1000.0
         self.store = store
         self.bridges = bridges
         self.xen: Any = xen or PlayedXen()
@@ -87,7 +93,9 @@ class World:
         self.uplinks = Uplinks(store, self.links, bridges, self.addresses)
         self.wires = WireService(store, bridges, self.uplinks)
         self.host: Ref[Host] = Ref("OpaqueRef:this-host")
-        self.pif = PIFService(store, self.uplinks, self.wires, self.host)
+        self.guard = Guard(store, directory, "this-boot", lambda: self.arrived, lambda: self.now)
+        self.pif = PIFService(store, self.uplinks, self.wires, self.host, self.guard)
+        self.management = ManagementService(store, self.pif, self.guard, self.host)
         self.vlan = VLANService(store, self.pif, self.host)
         self.bond = BondService(store, self.pif, self.host)
         self.follower = LinkFollower(store, self.uplinks, lambda: datetime.now(UTC))
@@ -130,7 +138,7 @@ class World:
 
 async def opened(tmp_path: Path, bridges: MemoryBridges, xen: Any = None) -> World:
     store = await Store.open(tmp_path / "state.db", CLASSES)
-    world = World(store, bridges, xen)
+    world = World(store, tmp_path, bridges, xen)
     if store.find(Host, world.host) is None:
         async with store.transaction() as tx:
             tx.create(Host, ref=world.host)

@@ -36,6 +36,7 @@ from ...network.addresses import Address
 from ...network.links import Link, LinkKind
 from ...undo import Undo
 from ..ports import Call, implements, implements_static
+from .guard import Guard
 from .names import check_mac
 from .records import (
     AUTOMATIC_NAME,
@@ -59,6 +60,7 @@ class PIFService:
     uplinks: Uplinks
     wires: WireService
     host: Ref[Host]
+    guard: Guard
 
     def _check_here(self, host: Ref[Host]) -> None:
         if host != self.host:
@@ -254,7 +256,11 @@ class PIFService:
     async def reconfigure_ip(
         self, call: Call, pif: Ref[PIF], mode: Mode, IP: str, netmask: str, gateway: str, DNS: str
     ) -> None:
-        """What fails to take effect leaves the address as it was."""
+        """What fails to take effect leaves the address as it was.
+
+        That of the management interface is taken back after 60 s unless a client reaches the API
+        at the new one.
+        """
         wanted = check_address(mode, IP, netmask, gateway, DNS)
         async with self.uplinks.changing:
             record = self.store.get(pif)
@@ -264,7 +270,16 @@ class PIFService:
                 raise CannotChangePIFProperties(pif)
             if record.management and mode is Mode.NONE:
                 raise PIFIsManagementInterface(pif)
-            await self.change_address(record, wanted)
+            if not record.management:
+                await self.change_address(record, wanted)
+                return
+            await self.guard.begin()
+            try:
+                await self.change_address(record, wanted)
+            except BaseException:
+                await self.guard.keep()
+                raise
+            await self.guard.expect(self.store.get(pif).IP)
 
     async def change_address(self, record: PIF, wanted: dict[str, Any]) -> None:
         """Record an address and give it to an interface that is up. `changing` is held."""
