@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import uuid
@@ -9,7 +10,13 @@ from typing import Any
 
 import pytest
 
+from xapid.datamodel.console import Console
+from xapid.datamodel.declare import Ref
+from xapid.datamodel.registry import CLASSES
+from xapid.db.store import Store
+
 from .conftest import Client, Daemon, Failure, disk, drive, eventually, storage, vm_values
+from .test_failures import domains
 
 MAKE_FOREIGN = """
 import sys
@@ -113,7 +120,7 @@ def test_a_killed_worker_fails_only_what_was_in_flight(
     other = client("VM.create", vm_values(name_label="other"))
     daemon.knob("build_ms", 20_000)
     task = client("Async.VM.start", other, False, False)
-    eventually(lambda: "start" in client("VM.get_current_operations", other).values())
+    eventually(lambda: domains(daemon) == 3)  # libxl has begun to build
 
     os.kill(daemon.worker_pid(), signal.SIGKILL)
     record = client.wait_for_task(task)
@@ -271,6 +278,25 @@ def test_what_is_measured_and_the_consoles_keep_their_references(
     assert again("console.get_location", again("VM.get_consoles", vm)[0]).startswith("file:///")
     assert again("VM_metrics.get_record", before["metrics"])["start_time"].value > "2020"
     assert again("VM_metrics.get_record", before["metrics"])["install_time"].value > "2020"
+
+
+def test_a_console_that_outlived_its_domain_goes_at_the_start(
+    daemon: Daemon, client: Client, vm: str
+) -> None:
+    client("VM.start", vm, False, False)
+    client("VM.suspend", vm)
+    daemon.stop()
+
+    async def leave_behind() -> None:
+        store = await Store.open(daemon.state / "state.db", CLASSES)
+        await store.transact(lambda tx: tx.create(Console, {"VM": Ref(vm), "location": "x"}))
+        await store.close()
+
+    asyncio.run(leave_behind())
+    daemon.start()
+
+    again = daemon.client()
+    assert (again("VM.get_power_state", vm), again("console.get_all")) == ("Suspended", [])
 
 
 def references(client: Client, vm: str) -> dict[str, Any]:

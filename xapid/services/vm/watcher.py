@@ -116,6 +116,9 @@ class Watcher:
                 except (ApiError, XenError) as error:
                     log.error("devices of a guest not known", vm=vm.name_label, error=str(error))
 
+        for vm in self.store.all(VM):
+            if vm.consoles and vm.power_state not in WITH_DOMAIN:
+                await self.power.consoles.withdraw(vm.ref)
         living = [vm for vm in self.store.all(VM) if vm.power_state in WITH_DOMAIN]
         for vm in living:
             if not (vm.is_control_domain or vm.is_foreign_domain):
