@@ -442,6 +442,25 @@ async def test_a_cancelled_copy_leaves_nothing(
     assert (await repository.create(large)).virtual_size == 256 * MIB
 
 
+async def test_a_copy_that_is_cancelled_twice_leaves_nothing(
+    repository: FileRepository, disks: Path, tmp_path: Path
+) -> None:
+    image = tmp_path / "image"
+    image.write_bytes(os.urandom(MIB) * 256)
+    started = asyncio.Event()
+
+    copying = asyncio.create_task(
+        repository.copy(Access(str(image)), new_volume(256 * MIB), lambda _fraction: started.set())
+    )
+    await started.wait()
+    while not copying.done():
+        copying.cancel()
+        await asyncio.sleep(0.001)
+
+    assert copying.cancelled()
+    assert names(disks) == set()
+
+
 async def test_a_guest_cannot_turn_its_raw_disk_into_another_format(
     repository: FileRepository, disks: Path, tmp_path: Path
 ) -> None:

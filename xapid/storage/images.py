@@ -13,6 +13,7 @@ from typing import Protocol
 
 import structlog
 
+from ..undo import Undo
 from . import qemu_img
 from .blocking import Threads, Watch
 from .chains import Merge
@@ -388,8 +389,12 @@ class _Staging:
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             return
+        async with Undo() as undo:  # which a second cancel does not stop
+            undo.add(self._abandon, silent=issubclass(kind, StorageTimeout))
+
+    async def _abandon(self, *, silent: bool) -> None:
         async with self._lock:
-            await self._repository.abandon(self._uuid, silent=issubclass(kind, StorageTimeout))
+            await self._repository.abandon(self._uuid, silent=silent)
 
 
 def _part(progress: Progress, done: int) -> Progress:
