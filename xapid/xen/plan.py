@@ -315,6 +315,13 @@ def plan_disk(vbd: VBD, disk: BackendDisk, kind: DomainType) -> dict[str, Any]:
     return planned
 
 
+RATE_LIMIT = "ratelimit"
+RATE_INTERVAL_US = 50_000
+"""How often a guest gets a new allowance: what xl takes as well."""
+
+MAX_RATE_KBS = 100_000_000
+
+
 def plan_nic(vif: VIF, bridge: str, kind: DomainType, *, running: bool = False) -> dict[str, Any]:
     """The libxl_device_nic of a VIF; its device number is the VIF's `device`.
 
@@ -329,4 +336,14 @@ def plan_nic(vif: VIF, bridge: str, kind: DomainType, *, running: bool = False) 
     }
     if vif.MTU > 0:
         planned["mtu"] = vif.MTU
+    if vif.qos_algorithm_type == RATE_LIMIT and (rate := rate_limit(vif.qos_algorithm_params)):
+        planned["rate_bytes_per_interval"] = rate * KIB * RATE_INTERVAL_US // 1_000_000
+        planned["rate_interval_usecs"] = RATE_INTERVAL_US
     return planned
+
+
+def rate_limit(params: Mapping[str, str]) -> int:
+    """The kB/s that a VIF's guest may send, of the key `kbps`; 0 where it is no such number."""
+    text = params.get("kbps", "")
+    plain = text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_RATE_KBS))
+    return int(text) if plain and int(text) <= MAX_RATE_KBS else 0

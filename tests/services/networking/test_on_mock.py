@@ -43,6 +43,19 @@ async def test_an_interface_is_plugged_and_unplugged(
     await live.vif.plug(Caller(), vif)
 
 
+async def test_a_guest_sends_no_more_than_its_rate(live: World, xen: XenClient, boot: Boot) -> None:
+    domid = await boot("pvh")
+    vm = await live.new_vm(RUNNING, domid=domid)
+    limit = {"qos_algorithm_type": "ratelimit", "qos_algorithm_params": {"kbps": "1000"}}
+    vif = await live.new_vif(vm, await live.new_network(), **limit)
+
+    await live.vif.plug(Caller(), vif)
+
+    (nic,) = await xen.nic_list(domid)
+    assert (nic.nic["rate_bytes_per_interval"], nic.nic["rate_interval_usecs"]) == (51200, 50_000)
+    assert live.store.get(vif).qos_supported_algorithms == ("ratelimit",)
+
+
 async def test_an_interface_that_another_toolstack_took_counts_as_unplugged(
     live: World, xen: XenClient, boot: Boot
 ) -> None:

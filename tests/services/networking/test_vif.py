@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xapid.datamodel import errors
-from xapid.datamodel.declare import Ref
+from xapid.datamodel.declare import NULL, Ref
 from xapid.datamodel.enums import DomainType, VifOperations, VmOperations, VmPowerState
 from xapid.datamodel.network import Network
 from xapid.datamodel.vif import VIF
@@ -98,7 +98,12 @@ async def test_what_cannot_be_limited_is_said_so(
     world: World, network: Ref[Network], call: Caller
 ) -> None:
     with pytest.raises(errors.ValueNotSupported):
-        await world.new_vif(await world.new_vm(), network, qos_algorithm_type="ratelimit")
+        await world.new_vif(await world.new_vm(), network, qos_algorithm_type="shape")
+    for kbps in ("", "0", "-1", "fast", "9" * 30):
+        with pytest.raises(errors.InvalidValue):
+            await world.new_vif(await world.new_vm(), network, qos_algorithm_params={"kbps": kbps})
+    with pytest.raises(errors.InvalidValue):
+        world.vif.check_rate(call, NULL, VIF.qos_algorithm_params, {"kbps": "none"})
 
 
 async def test_plugging_gives_the_guest_the_interface(

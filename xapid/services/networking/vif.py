@@ -14,6 +14,7 @@ from ...datamodel.errors import (
     DeviceAlreadyAttached,
     DeviceAlreadyExists,
     InvalidDevice,
+    InvalidValue,
     MACStillExists,
     ValueNotSupported,
 )
@@ -25,12 +26,18 @@ from ...network.mac import new_mac
 from ...undo import Undo
 from ...xen.client import XenClient
 from ...xen.devices import attaching, check_destroyable, check_domain, check_vm, detach
-from ...xen.plan import domain_type, plan_nic
+from ...xen.plan import RATE_LIMIT, domain_type, plan_nic, rate_limit
 from ..ports import Call, Guests, Operations, Wires, checks, implements, overrides
 from .names import AUTODETECT, MAX_VIFS, check_device, check_mac, check_mtu
 
 WITHDRAW_WITHIN_S = 30.0
-CREATED_WITH = (VIF.VM, VIF.network, VIF.other_config)
+CREATED_WITH = (
+    VIF.VM,
+    VIF.network,
+    VIF.other_config,
+    VIF.qos_algorithm_type,
+    VIF.qos_algorithm_params,
+)
 
 
 @dataclass
@@ -63,6 +70,8 @@ class VIFService:
             field: values.get(field.name, field.default) for field in CREATED_WITH
         }
         _check_qos(values.get("qos_algorithm_type", ""))
+        _check_rate(values.get("qos_algorithm_params", {}))
+        planned[VIF.qos_supported_algorithms] = (RATE_LIMIT,)
         planned[VIF.MTU] = check_mtu(values.get("MTU", 0))
         async with self.store.transaction() as tx:
             vm = tx.get(planned[VIF.VM])
@@ -145,10 +154,21 @@ class VIFService:
     def check_qos(self, call: Call, vif: Ref[VIF], field: Field[str], value: str) -> None:
         _check_qos(value)
 
+    @checks(VIF.qos_algorithm_params)
+    def check_rate(
+        self, call: Call, vif: Ref[VIF], field: Field[Any], value: Mapping[str, str]
+    ) -> None:
+        _check_rate(value)
+
 
 def _check_qos(algorithm: str) -> None:
-    if algorithm:
-        raise ValueNotSupported("qos_algorithm_type", algorithm, "this host has none for networks")
+    if algorithm not in ("", RATE_LIMIT):
+        raise ValueNotSupported("qos_algorithm_type", algorithm, f"only {RATE_LIMIT} is there")
+
+
+def _check_rate(params: Mapping[str, str]) -> None:
+    if "kbps" in params and not rate_limit(params):
+        raise InvalidValue("qos_algorithm_params", params["kbps"][:64])
 
 
 def _free_device(tx: Transaction, vm: VM, wanted: str) -> str:
