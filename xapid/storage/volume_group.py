@@ -122,8 +122,10 @@ class VolumeGroup:
             await self._lvm.change(
                 "lvcreate", "--type", "thin-pool", "--name", POOL, "--size", f"{plan.size}b",
                 "--poolmetadatasize", f"{plan.metadata}b", "--chunksize", f"{plan.chunk}b",
-                "--zero", "y", "--discards", "passdown", "--errorwhenfull", "y", self.name,
+                "--zero", "y", "--discards", "passdown", self.name,
             )  # fmt: skip
+            # An error at once tells a guest more than a minute of silence and then an error.
+            await self._lvm.change("lvchange", "--errorwhenfull", "y", f"{self.name}/{POOL}")
             await self._lvm.change("vgchange", "--activate", "n", self.name)
         except BaseException:
             with suppress(StorageError):
