@@ -11,21 +11,8 @@ from aiohttp.test_utils import TestServer
 from xapid.datamodel.registry import CLASSES
 from xapid.db.store import Store
 from xapid.services.host import introduce_host, read_facts
-from xapid.xen.client import XenClient
 
 from .world import NOW, Caller, PlayedXen, Receiver, World
-
-
-@pytest.fixture
-async def mock_xen(tmp_path: Path) -> AsyncIterator[XenClient]:
-    client = await XenClient.start(
-        socket_path=tmp_path / "xen.sock",
-        lock_path=tmp_path / "xen.lock",
-        xen="mock",
-        environment={"XAPID_MOCK_STATE": str(tmp_path / "mock-xen")},
-    )
-    yield client
-    await client.close()
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -13,16 +11,8 @@ from xapid.xen.errors import XenError
 
 
 @pytest.fixture
-async def client(tmp_path: Path) -> AsyncIterator[XenClient]:
-    client = await XenClient.start(
-        socket_path=tmp_path / "worker.sock",
-        lock_path=tmp_path / "worker.lock",
-        xen="mock",
-        environment={"XAPID_MOCK_STATE": str(tmp_path / "mock-host")},
-        poll_s=60.0,
-    )
-    yield client
-    await client.close()
+def client(mock_xen: XenClient) -> XenClient:
+    return mock_xen
 
 
 async def guest(client: XenClient, vcpus: int) -> tuple[int, str]:

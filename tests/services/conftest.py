@@ -1,10 +1,9 @@
-"""A real worker on a mock host of its own, and domains in it."""
+"""Domains on a mock host."""
 
 from __future__ import annotations
 
 import uuid as uuids
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -15,15 +14,8 @@ Boot = Callable[..., Awaitable[int]]
 
 
 @pytest.fixture
-async def xen(tmp_path: Path) -> AsyncIterator[XenClient]:
-    client = await XenClient.start(
-        socket_path=tmp_path / "worker.sock",
-        lock_path=tmp_path / "worker.lock",
-        xen="mock",
-        environment={"XAPID_MOCK_STATE": str(tmp_path / "mock-host")},
-    )
-    yield client
-    await client.close()
+def xen(mock_xen: XenClient) -> XenClient:
+    return mock_xen
 
 
 @pytest.fixture
