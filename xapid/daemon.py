@@ -29,10 +29,12 @@ from .datamodel.host import Host
 from .datamodel.vm import VM
 from .db.failures import CannotOpen
 from .db.store import Store
+from .http.host_names import host_addresses
+from .http.listener import link_socket, open_to_group
 from .http.patch_upload import PATH as PATCH_UPLOAD
 from .http.patch_upload import PatchUpload
 from .http.server import HttpServer, Limits
-from .http.tls import CertificateUnusable, load_or_make_certificate
+from .http.tls import CertificateUnusable, load_certificate, load_or_make_certificate
 from .log import set_level
 from .network.kernel import KernelBridges
 from .network.kernel_addresses import KernelAddresses
@@ -46,6 +48,7 @@ from .rpc.dispatch import Dispatcher
 from .rpc.events import Events
 from .rpc.logins import Logins, Users
 from .rpc.sessions import Sessions
+from .rpc.system_accounts import SystemAccounts
 from .rpc.tasks import Tasks
 from .services.guest_metrics.service import GuestMetrics
 from .services.host import introduce_host, read_facts
@@ -203,7 +206,7 @@ async def serve(config: Config, read_again: Callable[[], Config]) -> bool:
 
         xenstore = await _start_xenstore(kind, runtime, stack)
 
-        accounts = Accounts(store, state)
+        accounts = _make_accounts(config, store, state)
         await accounts.prepare()
         stack.callback(accounts.close)
         sessions = Sessions(
@@ -313,7 +316,7 @@ async def serve(config: Config, read_again: Callable[[], Config]) -> bool:
             tasks,
             [
                 Events(store, sessions),
-                Logins(sessions, accounts),
+                Logins(sessions, accounts, group=config.accounts.group),
                 Users(store, sessions, accounts),
                 host_state,
                 HostReportService(xen, machine, host, reporter, host_state),
@@ -340,11 +343,12 @@ async def serve(config: Config, read_again: Callable[[], Config]) -> bool:
         await sampler.start()
         stack.push_async_callback(sampler.close)
 
+        tls = load_or_make_certificate(config.tls_dir, _certified_names(config))
         server = HttpServer(
             dispatcher,
             https=config.listen.https,
             socket=config.socket,
-            tls=load_or_make_certificate(config.tls_dir, config.tls.names),
+            tls=tls,
             limits=Limits(
                 body=config.listen.body_limit,
                 tcp_connections=config.listen.tcp_connections,
@@ -354,11 +358,14 @@ async def serve(config: Config, read_again: Callable[[], Config]) -> bool:
         )
         await server.start()
         stack.push_async_callback(server.stop)
+        open_to_group(config.socket, config.accounts.group)
+        link_socket(config.socket, config.listen.socket_links)
         await networks.management.start(server.serve_network)
         stack.push_async_callback(networks.management.close)
         stalls.start()
         stack.callback(stalls.stop)
         reload = _make_reload(config, read_again, sessions)
+        reload.on_change(lambda new: load_certificate(tls, config.tls_dir, _certified_names(new)))
         reload.start()
         stack.push_async_callback(reload.close)
         _announce(config, server, kind)
@@ -501,6 +508,16 @@ async def _prepare_on_mock(xenstore: Xenstore, domid: int, plan: GuestStore) -> 
     """Make the domain's directory first: the mock libxl writes nothing to xenstore."""
     await xenstore.mkdir(domain_path(domid))
     await prepare_guest(xenstore, domid, plan)
+
+
+def _certified_names(config: Config) -> list[str]:
+    return [*config.tls.names, *host_addresses()]
+
+
+def _make_accounts(config: Config, store: Store, state: Path) -> Accounts:
+    if config.accounts.source == "system":
+        return SystemAccounts(store, state, group=config.accounts.group)
+    return Accounts(store, state)
 
 
 def _make_reload(config: Config, read_again: Callable[[], Config], sessions: Sessions) -> Reload:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import grp
+import hashlib
+import os
 import ssl
 import stat
 from datetime import UTC, datetime, timedelta
@@ -11,11 +14,13 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from structlog.testing import capture_logs
 
 from xapid.http import tls
-from xapid.http.listener import unix_socket
+from xapid.http.host_names import host_addresses
+from xapid.http.listener import link_socket, open_to_group, unix_socket
 from xapid.http.server import HttpServer, Limits
-from xapid.http.tls import CertificateUnusable, load_or_make_certificate
+from xapid.http.tls import CertificateUnusable, load_certificate, load_or_make_certificate
 
 
 class TestCaps:
@@ -143,7 +148,106 @@ async def test_an_address_that_is_taken_is_an_error_and_leaves_nothing(
     await second.stop(0)
 
 
+class TestUnixSocketOfAGroup:
+    async def test_its_members_may_connect(self, site: Any) -> None:
+        group = grp.getgrgid(os.getgid()).gr_name
+
+        open_to_group(site.path, group)
+
+        found = site.path.stat()
+        assert (stat.S_IMODE(found.st_mode), found.st_gid) == (0o660, os.getgid())
+
+    async def test_stays_closed_where_there_is_no_such_group(self, site: Any) -> None:
+        open_to_group(site.path, "no-such-group")
+
+        assert stat.S_IMODE(site.path.stat().st_mode) == 0o600
+
+    async def test_is_found_where_other_clients_look(self, site: Any, call: Any) -> None:
+        link = site.path.parent / "xcp/xapi"
+        for _ in range(2):
+            link_socket(site.path, [link])
+
+        client = site.path.parent.joinpath("xcp/xapi")
+        reader, writer = await asyncio.open_unix_connection(client)
+        writer.write(call())
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+        await writer.wait_closed()
+
+    def test_a_link_never_takes_the_place_of_something_else(self, tmp_path: Path) -> None:
+        precious = tmp_path / "xapi"
+        precious.write_text("data")
+
+        link_socket(tmp_path / "s", [precious])
+
+        assert precious.read_text() == "data"
+
+
+def test_a_hosts_addresses_are_told_without_those_of_one_link(tmp_path: Path) -> None:
+    ipv4, ipv6 = tmp_path / "4", tmp_path / "6"
+    leaf = "     |-- {}\n        /32 {}\n"
+    ipv4.write_text(
+        leaf.format("127.0.0.1", "host LOCAL")
+        + leaf.format("192.0.2.9", "host LOCAL")
+        + leaf.format("192.0.2.255", "link BROADCAST")
+    )
+    ipv6.write_text(
+        "20010db8000000000000000000000007 02 40 00 80 eth0\n"
+        "fe80000000000000000000000000000a 02 40 20 80 eth0\n"
+    )
+
+    assert host_addresses(ipv4, ipv6) == ["192.0.2.9", "2001:db8::7"]
+    assert host_addresses(tmp_path / "none", tmp_path / "none") == []
+
+
 class TestTls:
+    async def test_a_new_certificate_is_shown_without_dropping_connections(
+        self, site: Any, tmp_path: Path, call: Any
+    ) -> None:
+        host, port = site.server.https_address
+        old = ssl.create_default_context(cafile=tmp_path / "tls/server.crt")
+        reader, writer = await asyncio.open_connection(host, port, ssl=old)
+        load_or_make_certificate(tmp_path / "new")
+        for name in ("server.crt", "server.key"):
+            (tmp_path / "tls" / name).write_bytes((tmp_path / "new" / name).read_bytes())
+
+        load_certificate(site.tls, tmp_path / "tls")
+
+        new = ssl.create_default_context(cafile=tmp_path / "new/server.crt")
+        second = await asyncio.open_connection(host, port, ssl=new)
+        for source, sink in ((reader, writer), second):
+            sink.write(call())
+            assert (await source.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+            sink.close()
+            await sink.wait_closed()
+
+    async def test_a_pair_that_does_not_fit_changes_nothing(
+        self, site: Any, tmp_path: Path
+    ) -> None:
+        trusted = ssl.create_default_context(cafile=tmp_path / "tls/server.crt")
+        load_or_make_certificate(tmp_path / "new")
+        (tmp_path / "tls/server.crt").write_bytes((tmp_path / "new/server.crt").read_bytes())
+
+        with pytest.raises(CertificateUnusable):
+            load_certificate(site.tls, tmp_path / "tls")
+
+        host, port = site.server.https_address
+        _, writer = await asyncio.open_connection(host, port, ssl=trusted)
+        writer.close()
+        await writer.wait_closed()
+
+    def test_the_fingerprint_and_a_near_end_are_told(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tls, "LIFETIME", timedelta(days=10))
+        with capture_logs() as logs:
+            load_or_make_certificate(tmp_path)
+
+        pem = (tmp_path / "server.crt").read_text()
+        digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest().upper()
+        assert logs[1]["sha256"].replace(":", "") == digest
+        assert (logs[2]["log_level"], logs[2]["days"]) == ("warning", 9)
+
     async def test_versions_before_1_2_are_refused(self, site: Any, tmp_path: Path) -> None:
         assert site.tls.minimum_version is ssl.TLSVersion.TLSv1_2
 

@@ -51,15 +51,9 @@ class Listen:
     https: Address | None = setting(
         Address("127.0.0.1", 8443), 'Where to serve HTTPS; "" for nowhere.'
     )
-    http: Address | None = setting(
-        None,
-        'Where to serve plain HTTP; "" for nowhere. Passwords and sessions then travel readable '
-        "by everyone on the way: only for old clients on this host, as 127.0.0.1:80.",
-    )
     socket: Path | None = setting(
         None,
-        'The Unix socket; "" for xapid.sock in state_dir. Where systemd hands over a socket for '
-        "this path (xapid.socket), that one is used.",
+        'The Unix socket; "" for xapid.sock in state_dir.',
     )
     socket_links: tuple[Path, ...] = setting(
         (),
@@ -77,10 +71,7 @@ class Listen:
 
 @dataclass(frozen=True)
 class Tls:
-    """The key and certificate of HTTPS. Files that change are taken within a minute, or at SIGHUP.
-
-    Without a certificate xapid makes one for every name and address of the host.
-    """
+    """The key and certificate of HTTPS, read again at SIGHUP; made where there are none."""
 
     directory: Path | None = setting(
         None, 'Where server.key and server.crt are; "" for tls in state_dir.'

@@ -11,6 +11,8 @@ import structlog
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from ..rpc.local_peer import LOCAL_PEER, LocalPeer, read_peer
+
 if TYPE_CHECKING:
     from aiohttp.web_request import BaseRequest
 
@@ -125,11 +127,17 @@ class Connection(RequestHandler):
         return plain(status, "the request is not valid HTTP")
 
 
+def _local_peer(request: BaseRequest) -> LocalPeer | None:
+    connection = request.transport.get_extra_info("socket") if request.transport else None
+    return read_peer(connection) if connection is not None else None
+
+
 class Server(web.Server):
     """Makes connections that share a handler; on_idle is called when one has answered."""
 
     def __init__(self, handler: Handler, deadlines: Deadlines, on_idle: Callable[[], None]) -> None:
         async def handle(request: BaseRequest) -> web.StreamResponse:
+            LOCAL_PEER.set(_local_peer(request))
             try:
                 return await handler(request)
             finally:

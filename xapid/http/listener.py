@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import grp
 import os
 import socket
 import ssl
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -56,6 +58,32 @@ def unix_socket(path: Path) -> socket.socket:
         bound.close()
         raise
     return bound
+
+
+def open_to_group(path: Path, group: str) -> None:
+    """Let the members of a group connect too (mode 0660), where there is such a group."""
+    try:
+        gid = grp.getgrnam(group).gr_gid
+    except KeyError:
+        return
+    os.chown(path, -1, gid)
+    path.chmod(0o660)
+
+
+def link_socket(path: Path, links: Iterable[Path]) -> None:
+    """Make links to the socket where other clients look for it; what stands there stays."""
+    for link in links:
+        try:
+            if link.is_symlink():
+                link.unlink()
+            link.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            link.symlink_to(path)
+        except OSError as error:
+            log.warning(
+                "clients that look there do not find the socket",
+                path=str(link),
+                reason=error.strerror,
+            )
 
 
 class _Slot:

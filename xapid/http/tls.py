@@ -39,21 +39,50 @@ def load_or_make_certificate(directory: Path, names: Iterable[str] = ()) -> ssl.
     an administrator put there is never touched. Raises CertificateUnusable, OSError.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    load_certificate(context, directory, names)
+    return context
+
+
+def load_certificate(context: ssl.SSLContext, directory: Path, names: Iterable[str] = ()) -> None:
+    """Give a context the key and certificate as they are now; connections that stand go on.
+
+    names: as above. A pair that cannot be used leaves the context as it was.
+    Raises CertificateUnusable, OSError.
+    """
     key_path, certificate_path = directory / KEY, directory / CERTIFICATE
     if not certificate_path.exists() or _is_ours_and_ends(certificate_path):
         key = _load_key(key_path) if key_path.exists() else _make_key(key_path)
         _make_certificate(certificate_path, key, names)
         log.info("made a certificate", path=str(certificate_path))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     try:
-        context.load_cert_chain(certificate_path, key_path, password=_no_password)
+        for each in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), context):
+            each.load_cert_chain(certificate_path, key_path, password=_no_password)
     except (ssl.SSLError, ValueError) as error:
         raise CertificateUnusable(
             f"{certificate_path} and {key_path} cannot be used together: {error}"
         ) from error
-    return context
+    _tell(certificate_path)
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """What a person compares: SHA-256 over the certificate, as openssl and browsers write it."""
+    return certificate.fingerprint(hashes.SHA256()).hex(":").upper()
+
+
+def _tell(path: Path) -> None:
+    """Say which certificate clients see, and when it will no longer do."""
+    certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    left = certificate.not_valid_after_utc - datetime.now(UTC)
+    log.info("certificate in use", path=str(path), sha256=fingerprint(certificate))
+    if left < RENEW_BEFORE:
+        log.warning(
+            "the certificate ends soon: put a new one there, and reload",
+            path=str(path),
+            days=left.days,
+        )
 
 
 def _no_password() -> str:

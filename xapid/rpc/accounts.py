@@ -58,8 +58,12 @@ class Throttle:
         if self._time() - last < pause:
             raise SessionAuthenticationFailed
 
+    def suspects(self, peer: str) -> bool:
+        """Whether the peer's last try failed."""
+        return _group(peer) in self._failures
+
     def failed(self, peer: str) -> None:
-        if peer == LOCAL:  # only the daemon's own user can reach that socket
+        if peer == LOCAL:  # only root and a group that needs no password can reach that socket
             return
         group = _group(peer)
         count, _ = self._failures.pop(group, (0, 0.0))
@@ -109,13 +113,16 @@ class Accounts:
     async def prepare(self) -> None:
         """See that root exists and has a password. Raises PasswordFileUnsafe, OSError."""
         self._nobody = await self._hash(secrets.token_urlsafe(16))
-        if self.user(ROOT) is None:
-            async with self._store.transaction() as tx:
-                tx.create(User, {User.short_name: ROOT, User.fullname: "Superuser"})
+        await self._make_root()
         if self._store.credential(ROOT) is None:
             password = await asyncio.to_thread(_first_password, self._password_file)
             await self._store.set_credential(ROOT, await self._hash(password))
             log.info("root can log in", password_file=str(self._password_file))
+
+    async def _make_root(self) -> None:
+        if self.user(ROOT) is None:
+            async with self._store.transaction() as tx:
+                tx.create(User, {User.short_name: ROOT, User.fullname: "Superuser"})
 
     def close(self) -> None:
         """Let the thread end."""

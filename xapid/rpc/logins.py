@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final, cast
 
-from ..datamodel.declare import Field, Ref
+import structlog
+
+from ..datamodel.declare import NULL, Field, Ref
 from ..datamodel.errors import (
     DBUniquenessConstraintViolation,
     InvalidValue,
@@ -18,24 +20,44 @@ from ..db.text import shown
 from ..services.ports import Call, checks, implements, implements_static, overrides
 from .accounts import ROOT, Accounts
 from .call import ApiCall
+from .local_peer import LOCAL_PEER, trusted_name
 from .sessions import Sessions
 
 POOL_ADMIN: Final = "pool-admin"
 
 
 class Logins:
-    """Opens and ends sessions against the embedded accounts."""
+    """Opens and ends sessions.
 
-    def __init__(self, sessions: Sessions, accounts: Accounts) -> None:
+    group: whose members need no password on the Unix socket, like root.
+    """
+
+    def __init__(self, sessions: Sessions, accounts: Accounts, *, group: str = "") -> None:
         self._sessions = sessions
         self._accounts = accounts
+        self._group = group
 
     @implements_static(Session.login_with_password)
     async def login_with_password(
         self, call: Call, uname: str, pwd: str, version: str = "", originator: str = ""
     ) -> Ref[Session]:
-        user = await self._accounts.verify(uname, pwd, cast(ApiCall, call).peer)
-        return self._sessions.begin(user, uname, role=POOL_ADMIN)
+        name = await self._known_by_the_kernel(uname) if not pwd else None
+        if name is not None:
+            user = self._accounts.user(name) or NULL
+        else:
+            name = uname
+            user = await self._accounts.verify(uname, pwd, cast(ApiCall, call).peer)
+        structlog.contextvars.bind_contextvars(user=name)  # for the line about this call
+        return self._sessions.begin(user, name, role=POOL_ADMIN)
+
+    async def _known_by_the_kernel(self, uname: str) -> str | None:
+        """The account of a trusted process on the Unix socket that gave no password.
+
+        It may name itself, root (as scripts do), or nobody.
+        """
+        peer = LOCAL_PEER.get()
+        name = await trusted_name(peer, self._group) if peer is not None else None
+        return name if uname in ("", ROOT, name) else None
 
     @implements_static(Session.slave_local_login_with_password)
     async def slave_local_login_with_password(
