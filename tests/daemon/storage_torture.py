@@ -182,7 +182,12 @@ class Disks:
 
     def _read(self, image: Path) -> Content:
         reads = [f"read -v {place * STEP} 512" for place in range(PLACES)]
-        done = qemu_io(image, *reads)
+
+        def read() -> subprocess.CompletedProcess[str] | None:
+            done = qemu_io(image, *reads)
+            return None if "lock" in done.stderr else done  # a merge has it for a moment
+
+        done = eventually(read)
         shown = re.findall(r"^([0-9a-f]{8}):  ([0-9a-f]{2}) ", done.stdout, re.MULTILINE)
         first = {int(at, 16): int(value, 16) for at, value in shown}
         return {place: first.get(place * STEP, -1) for place in range(PLACES)}
