@@ -44,12 +44,14 @@ from .network.memory_addresses import MemoryAddresses
 from .network.memory_links import MemoryLinks, pretend_hardware
 from .rpc.accounts import Accounts, PasswordFileUnsafe
 from .rpc.arrivals import ARRIVED_AT
+from .rpc.call import LOCAL
 from .rpc.dispatch import Dispatcher
 from .rpc.events import Events
 from .rpc.logins import Logins, Users
 from .rpc.sessions import Sessions
 from .rpc.system_accounts import SystemAccounts
 from .rpc.tasks import Tasks
+from .rpc.xmlrpc import Request
 from .services.guest_metrics.service import GuestMetrics
 from .services.host import introduce_host, read_facts
 from .services.host.crashdumps import CrashdumpService
@@ -118,6 +120,7 @@ from .storage.lvm import LvmDriver
 from .storage.mounts import Mounts
 from .storage.nfs import NfsDriver
 from .storage.udev import UdevDriver
+from .systemd import Supervisor
 from .xen.bootloader import Bootloader, Pygrub, find_pygrub, reader_uids
 from .xen.bootloader_mock import MockBootloader
 from .xen.client import XenClient
@@ -136,6 +139,7 @@ EX_UNAVAILABLE: Final = 69
 EX_OSERR: Final = 71
 EX_CONFIG: Final = 78
 XEN_CAPABILITIES: Final = Path("/proc/xen/capabilities")
+_STATUS: Final = "answering calls"
 VNC_DIRECTORY: Final = Path("/run/xapid/vnc")
 SR_MOUNTS: Final = Path("/run/xapid/sr")
 
@@ -146,8 +150,9 @@ def run(config: Config, read_again: Callable[[], Config] | None = None) -> int:
     read_again: gives the settings as they are at a SIGHUP; may raise ConfigError.
     """
     os.umask(0o077)
+    supervisor = Supervisor()
     try:
-        again = asyncio.run(serve(config, read_again or (lambda: config)))
+        again = asyncio.run(serve(config, read_again or (lambda: config), supervisor))
     except XenUnavailable as error:
         log.error("Xen cannot be used", reason=str(error))
         return EX_UNAVAILABLE
@@ -158,6 +163,7 @@ def run(config: Config, read_again: Callable[[], Config] | None = None) -> int:
         log.error("cannot start", reason=str(error))
         return EX_OSERR
     if again:  # in the same process, so that whoever supervises it sees it live on
+        supervisor.give_back()
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606
     return 0
 
@@ -177,7 +183,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-async def serve(config: Config, read_again: Callable[[], Config]) -> bool:
+async def serve(config: Config, read_again: Callable[[], Config], supervisor: Supervisor) -> bool:
     """Start everything, answer until a signal comes, and stop everything in the reverse order.
 
     Returns whether a client asked for a restart.
@@ -364,12 +370,16 @@ async def serve(config: Config, read_again: Callable[[], Config]) -> bool:
         stack.push_async_callback(networks.management.close)
         stalls.start()
         stack.callback(stalls.stop)
-        reload = _make_reload(config, read_again, sessions)
+        reload = _make_reload(config, read_again, sessions, supervisor)
         reload.on_change(lambda new: load_certificate(tls, config.tls_dir, _certified_names(new)))
         reload.start()
         stack.push_async_callback(reload.close)
         _announce(config, server, kind)
+        supervisor.keep_alive(partial(_answers, dispatcher))
+        stack.push_async_callback(supervisor.close)
+        supervisor.ready(_STATUS)
         await stop.wait()
+        supervisor.stopping()
         log.info("stopping; guests go on")
     return restart.is_set()
 
@@ -520,8 +530,14 @@ def _make_accounts(config: Config, store: Store, state: Path) -> Accounts:
     return Accounts(store, state)
 
 
-def _make_reload(config: Config, read_again: Callable[[], Config], sessions: Sessions) -> Reload:
-    reload = Reload(config, read_again)
+def _make_reload(
+    config: Config,
+    read_again: Callable[[], Config],
+    sessions: Sessions,
+    supervisor: Supervisor,
+) -> Reload:
+    ready = partial(supervisor.ready, _STATUS)
+    reload = Reload(config, read_again, begin=supervisor.reloading, done=ready)
     reload.on_change(lambda new: set_level(new.log.level))
     reload.on_change(lambda new: sessions.limit(**vars(new.sessions)))
     return reload
@@ -586,6 +602,13 @@ def _runtime_directory(state: Path, stack: AsyncExitStack) -> Path:
     if len(os.fsencode(longest)) <= MAX_SOCKET_PATH:
         return state
     return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="xapid-")))
+
+
+async def _answers(dispatcher: Dispatcher) -> None:
+    """Raise RuntimeError unless a call is answered as it must be: the probe of the watchdog."""
+    answer = await dispatcher.answer(Request("session.get_uuid", ["", ""]), LOCAL)
+    if b"SESSION_INVALID" not in b"".join(answer.pieces):
+        raise RuntimeError("a call is not answered as it must be")
 
 
 def _announce(config: Config, server: HttpServer, kind: str) -> None:

@@ -167,8 +167,8 @@ class TestUnixSocketOfAGroup:
         for _ in range(2):
             link_socket(site.path, [link])
 
-        client = site.path.parent.joinpath("xcp/xapi")
-        reader, writer = await asyncio.open_unix_connection(client)
+        assert stat.S_IMODE(link.parent.stat().st_mode) == 0o755
+        reader, writer = await asyncio.open_unix_connection(link)
         writer.write(call())
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
         writer.close()

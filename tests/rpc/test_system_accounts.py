@@ -58,10 +58,7 @@ def service(tmp_path: Path) -> Iterator[str]:
     except OSError:
         pytest.skip("there is no libpam")
     script = tmp_path / "check"
-    script.write_text(
-        "#!/bin/sh\n"
-        f'test "$PAM_RHOST" = {PEER} && test "$(tr -d "\\0")" = right\n'
-    )
+    script.write_text(f'#!/bin/sh\ntest "$PAM_RHOST" = {PEER} && test "$(tr -d "\\0")" = right\n')
     script.chmod(0o755)
     for parent in [script, *script.parents][:-2]:
         parent.chmod(parent.stat().st_mode | 0o055)

@@ -76,7 +76,9 @@ def link_socket(path: Path, links: Iterable[Path]) -> None:
         try:
             if link.is_symlink():
                 link.unlink()
-            link.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            if not link.parent.exists():
+                link.parent.mkdir(parents=True)
+                link.parent.chmod(0o755)  # whatever our umask: the socket's mode decides
             link.symlink_to(path)
         except OSError as error:
             log.warning(

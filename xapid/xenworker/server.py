@@ -106,6 +106,7 @@ class Server:
         self._listener.setblocking(False)
         # Whoever sees the path can connect to it.
         unready.rename(path)
+        _tell_systemd("READY=1")
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
 
     def _watch_parent(self) -> None:
@@ -227,3 +228,12 @@ class Server:
         with contextlib.suppress(BlockingIOError):
             while self._wake_in.recv(4096):
                 pass
+
+
+def _tell_systemd(message: str) -> None:
+    """Tell systemd, where it started us as a unit; children must not speak in our name."""
+    address = os.environ.pop("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.sendto(message.encode(), address.replace("@", "\0", 1))
