@@ -212,6 +212,16 @@ def test_changes_are_heard(play: Play) -> None:
     play(scenario)
 
 
+def test_what_passes_is_counted() -> None:
+    async def scenario(world: OnKernel) -> None:
+        found = await world.links.counters(["eth0", "eth9", "../eth1"])
+
+        assert list(found) == ["eth0"]
+        assert found["eth0"].at_ns > 0 and found["eth0"].sent >= 0
+
+    play_on_kernel(scenario)
+
+
 def test_a_vlan_is_made_and_removed(play: Play) -> None:
     async def scenario(world: World) -> None:
         await need_vlan(world)

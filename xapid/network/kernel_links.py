@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any, Final
 
 import structlog
 
 from .driver import NetworkFailure, is_name
-from .links import BondPlan, Link, LinkKind, LinkTaken, NoSuchLink, vlan_name
+from .links import BondPlan, Counters, Link, LinkKind, LinkTaken, NoSuchLink, vlan_name
 from .netlink import ALIAS, Gone, Netlink, refusals
 from .sysfs import Sysfs
 
@@ -133,6 +133,9 @@ class KernelLinks:
         with refusals(f"{name} cannot be removed"), suppress(Gone):
             await self._netlink.link("del", index=await self._index(name))
         return True
+
+    async def counters(self, names: Collection[str]) -> dict[str, Counters]:
+        return await asyncio.to_thread(self._sysfs.counters, names)
 
     async def follow(self, changed: Callable[[str], None]) -> None:
         from pyroute2 import AsyncIPRoute  # type: ignore[import-untyped]

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -81,6 +81,15 @@ class BondPlan:
     check_every_ms: int = 100
 
 
+@dataclass(frozen=True)
+class Counters:
+    """Bytes that passed through an interface; at_ns: when, on the monotonic clock."""
+
+    at_ns: int
+    received: int
+    sent: int
+
+
 class Links(Protocol):
     """The interfaces of one network namespace. Methods raise NetworkError."""
 
@@ -126,6 +135,9 @@ class Links(Protocol):
 
         Returns whether it is gone now; one of somebody else's stays.
         """
+
+    async def counters(self, names: Collection[str]) -> dict[str, Counters]:
+        """What passed through these interfaces; those that are gone are left out."""
 
     async def follow(self, changed: Callable[[str], None]) -> None:
         """Tell, until cancelled, each interface whose state or address changes; "" for any."""

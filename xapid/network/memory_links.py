@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
 from .driver import NetworkFailure, is_name
-from .links import BondPlan, Hardware, Link, LinkKind, LinkTaken, NoSuchLink, vlan_name
+from .links import BondPlan, Counters, Hardware, Link, LinkKind, LinkTaken, NoSuchLink, vlan_name
 from .memory import MemoryBridges
 
 
@@ -17,6 +17,7 @@ class MemoryLinks:
     def __init__(self, bridges: MemoryBridges, links: Iterable[Link] = ()) -> None:
         self.bridges = bridges
         self.links = {link.name: link for link in links}
+        self.passed: dict[str, Counters] = {}
         self._listeners: list[Callable[[str], None]] = []
         bridges.others.update(self.links)
 
@@ -128,6 +129,9 @@ class MemoryLinks:
             self._change(self.links[member], master="", up=False)
         self.drop(name)
         return True
+
+    async def counters(self, names: Collection[str]) -> dict[str, Counters]:
+        return {name: self.passed[name] for name in names if name in self.passed}
 
     async def follow(self, changed: Callable[[str], None]) -> None:
         self._listeners.append(changed)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 from .driver import is_name
-from .links import Hardware, Link, LinkKind
+from .links import Counters, Hardware, Link, LinkKind
 from .netlink import IFF_UP, owner_of
 
 NET: Final = Path("/sys/class/net")
@@ -43,6 +44,16 @@ class Sysfs:
             n for n in names if n in vlans or self.is_hardware(root / n) or _is_bond(root / n)
         )
         return [link for name in sorted(wanted) if (link := self._read(name, vlans)) is not None]
+
+    def counters(self, names: Collection[str]) -> dict[str, Counters]:
+        """What passed through these interfaces; those that are gone are left out."""
+        found = {}
+        for name in filter(is_name, names):
+            at = self.root / name / "statistics"
+            if received := _text(at / "rx_bytes"):
+                sent = _number(at / "tx_bytes")
+                found[name] = Counters(time.monotonic_ns(), int(received), sent)
+        return found
 
     def _read(self, name: str, vlans: dict[str, tuple[str, int]]) -> Link | None:
         at = self.root / name

@@ -17,7 +17,7 @@ from xapid.datamodel.pif_metrics import PIFMetrics
 from xapid.datamodel.vlan import VLAN
 from xapid.network.addresses import Address
 from xapid.network.driver import Bridge
-from xapid.network.links import BondPlan, Link, LinkKind
+from xapid.network.links import BondPlan, Counters, Link, LinkKind
 
 from .world import Caller, World, opened
 
@@ -361,6 +361,34 @@ async def test_changes_of_links_reach_the_records(world: World, call: Caller) ->
     world.links.put(replace(world.links.links["eth1"], carrier=False))
     await comes(0, NULL, False)
     await world.follower.close()
+
+
+async def test_what_passes_is_measured(world: World, call: Caller) -> None:
+    pif = (await world.scanned())["eth0"]
+    metrics = world.store.get(pif).metrics
+    await world.follower.look({"eth0"})
+    for at_s, received, sent, rates in (
+        (0, 0, 0, (0.0, 0.0)),
+        (2, 4096, 1024, (2.0, 0.5)),
+        (3, 0, 0, (0.0, 0.0)),  # the counters began anew
+    ):
+        world.links.passed["eth0"] = Counters(at_s * 10**9, received, sent)
+        await world.follower.measure()
+        record = world.store.get(metrics)
+        assert (record.io_read_kbs, record.io_write_kbs) == rates
+
+
+async def test_without_a_dhcp_server_an_uplink_is_up_all_the_same(
+    world: World, call: Caller
+) -> None:
+    pif = (await world.scanned())["eth0"]
+    await world.pif.reconfigure_ip(call, pif, DHCP, "", "", "", "")
+    world.addresses.lease = None
+
+    await world.pif.plug(call, pif)
+
+    assert world.store.get(pif).currently_attached and world.store.get(pif).IP == ""
+    assert world.addresses.clients == {bridge_of(world, pif)}
 
 
 async def test_what_was_up_is_up_again_after_a_restart(

@@ -19,13 +19,15 @@ from ...db.store import Store
 from ...db.transaction import Transaction
 from ...network.addresses import Address
 from ...network.driver import NetworkError
-from ...network.links import Link, LinkKind
+from ...network.links import Counters, Link, LinkKind
 from .records import changed, metrics_of, plain_pif
 from .uplinks import Uplinks
 
 log = structlog.get_logger(__name__)
 
 AGAIN_AFTER_S = 5.0
+MEASURE_EVERY_S = 5.0
+KIB = 1024
 
 
 @dataclass
@@ -37,12 +39,13 @@ class LinkFollower:
     now: Callable[[], datetime]
     _names: set[str] = field(default_factory=set)
     _known: dict[Ref[PIF], str] = field(default_factory=dict)
+    _passed: dict[str, Counters] = field(default_factory=dict)
     _heard: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: tuple[asyncio.Task[None], ...] = ()
 
     async def start(self) -> None:
         """Begin to follow."""
-        work = (self._follow(), self._write())
+        work = (self._follow(), self._write(), self._measure())
         self._tasks = tuple(asyncio.create_task(each, name="links") for each in work)
 
     async def close(self) -> None:
@@ -79,6 +82,27 @@ class LinkFollower:
                 log.warning("what changed in the network is not recorded", reason=str(error))
             except Exception:
                 log.exception("bug while looking at the network")
+
+    async def _measure(self) -> None:
+        while True:
+            try:
+                await self.measure()
+            except StorageFailure as error:
+                log.warning("what passes through interfaces is not recorded", reason=str(error))
+            except Exception:
+                log.exception("bug while measuring the network")
+            await asyncio.sleep(MEASURE_EVERY_S)
+
+    async def measure(self) -> None:
+        """Write the rates since the last look; what has not changed makes no event."""
+        names = {name: pif for pif, name in self._known.items() if name}
+        before, self._passed = self._passed, await self.uplinks.links.counters(names)
+        async with self.store.transaction() as tx:
+            for name, after in self._passed.items():
+                pif = tx.find(PIF, names[name])
+                if pif is not None and pif.metrics != NULL:
+                    rates = _rates(before.get(name, after), after)
+                    changed(tx, pif.metrics, rates, self.now())
 
     def _names_of(self, pif: PIF) -> set[str]:
         """The interfaces whose events tell of a PIF."""
@@ -128,3 +152,15 @@ class LinkFollower:
         one_carries = bond.mode is BondMode.ACTIVE_BACKUP and link.active in slaves
         active = slaves[link.active].ref if one_carries else NULL
         changed(tx, bond.ref, {"links_up": len(up), "active_slave": active}, None)
+
+
+def _rates(before: Counters, after: Counters) -> dict[str, float]:
+    """Units of 1,024 bytes a second; 0 where the counters began anew."""
+    seconds = (after.at_ns - before.at_ns) / 1e9
+    pairs = {
+        "io_read_kbs": after.received - before.received,
+        "io_write_kbs": after.sent - before.sent,
+    }
+    return {
+        name: max(0.0, passed / KIB / seconds) if seconds else 0.0 for name, passed in pairs.items()
+    }

@@ -22,7 +22,7 @@ from ...datamodel.errors import (
 from ...datamodel.network import Network
 from ...datamodel.pif import PIF
 from ...db.store import Store
-from ...network.addresses import MANAGEMENT_METRIC, OTHER_METRIC, Address, Addresses
+from ...network.addresses import MANAGEMENT_METRIC, OTHER_METRIC, Address, Addresses, NoLease
 from ...network.driver import MAX_MTU, MIN_MTU, Bridge, Bridges, NetworkError
 from ...network.links import BondPlan, Links, NoSuchLink
 from ...undo import Undo
@@ -121,7 +121,10 @@ class Uplinks:
                     await self.links.set_up(name, self._mtu(pif, network))
                     if bridge.owner is not None:
                         await self.addresses.clear(name)  # what is in a bridge has none of its own
-                    await self.configure(pif, bridge.name)
+                    try:
+                        await self.configure(pif, bridge.name)
+                    except NoLease as error:  # guests need the uplink, and the client goes on
+                        log.warning("an interface has no address yet", reason=str(error))
                 await self.store.set(ref, PIF.currently_attached, True)
                 undo.commit()
         finally:
