@@ -127,10 +127,11 @@ class PlayedLvm:
         prefix = next(iter(self.groups)).replace("-", "--") + "-"
         pool_blocks = self.disk("pool").size // BLOCK
         if words[0] == "table":
-            return f"0 {pool_blocks * BLOCK // 512} thin-pool 253:0 253:1 512 0 1 error_if_no_space"
+            return f"{prefix}pool-tpool: 0 {pool_blocks * BLOCK // 512} thin-pool 253:0 253:1 512 0 1 error_if_no_space"
         if "thin-pool" in words:
             used, (meta, metas) = self.used() // BLOCK, self.metadata
-            return f"0 99 thin-pool 5 {meta}/{metas} {used}/{pool_blocks} - rw discard_passdown"
+            state = f"{meta}/{metas} {used}/{pool_blocks} - rw discard_passdown"
+            return f"other-pool: 0 9 thin-pool Fail\n{prefix}pool-tpool: 0 99 thin-pool 5 {state}"
         lines = [
             f"{prefix}{name.replace('-', '--')}: 0 {disk.size // 512} thin {disk.mapped // 512} 7"
             for name, disk in self.group.disks.items()

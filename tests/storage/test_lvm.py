@@ -39,6 +39,7 @@ from xapid.storage.lvm_commands import (
     parse_mapped,
     parse_pool,
     parse_report,
+    pool_line,
     volume,
 )
 from xapid.storage.lvm_repository import LvmRepository
@@ -195,6 +196,14 @@ class TestCommands:
                 parse_pool(broken, 1)
         with pytest.raises(BackendFailure):
             parse_block_size("0 2048 linear 7:0 0")
+
+    @pytest.mark.parametrize("layer", ["", "-tpool"])
+    def test_a_pool_is_found_before_and_after_its_first_disk(self, layer: str) -> None:
+        output = f"a--bc-pool: 0 1 thin-pool x\na--b-pool{layer}: 0 2 thin-pool y\n"
+
+        assert pool_line(output, "a-b", "pool").endswith(" y")
+        with pytest.raises(BackendFailure, match="not active"):
+            pool_line("No devices found\n", "a-b", "pool")
 
     def test_only_disks_of_the_group_are_counted(self) -> None:
         status = "a--b-vdi--1: 0 8192 thin 1024 1023\na--bc-vdi--1: 0 8192 thin 512 1023\n"

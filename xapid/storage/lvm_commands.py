@@ -85,8 +85,9 @@ class Lvm:
 
     async def pool_use(self, group: str, pool: str) -> PoolUse:
         """Exactly how full an active thin pool is. Raises BackendFailure."""
-        name = f"{mapped_name(group, pool)}-tpool"
-        return parse_pool(await self._status("thin-pool", name), await self._block_size(name))
+        table = await self._call(("dmsetup", "table", "--target", "thin-pool"), REPORT_S)
+        block = parse_block_size(pool_line(table, group, pool))
+        return parse_pool(pool_line(await self._status("thin-pool"), group, pool), block)
 
     async def mapped(self, group: str) -> dict[str, int]:
         """The bytes that each active thin volume of a group takes, by its name."""
@@ -97,12 +98,8 @@ class Lvm:
         devices = tuple(word for device in self.devices for word in ("--devices", device))
         return (command, "--config", CONFIG, *devices, *arguments)
 
-    async def _status(self, target: str, *names: str) -> str:
-        words = ("dmsetup", "status", "--noflush", "--target", target, *names)
-        return await self._call(words, REPORT_S)
-
-    async def _block_size(self, name: str) -> int:
-        return parse_block_size(await self._call(("dmsetup", "table", name), REPORT_S))
+    async def _status(self, target: str) -> str:
+        return await self._call(("dmsetup", "status", "--noflush", "--target", target), REPORT_S)
 
     async def _call(self, words: Sequence[str], deadline_s: float) -> str:
         work = asyncio.ensure_future(self._finished(words, deadline_s))
@@ -180,6 +177,18 @@ POOL: Final = re.compile(
 )
 THIN: Final = re.compile(r"(?P<name>\S+): 0 \d+ thin (?P<sectors>\d+) ")
 TABLE: Final = re.compile(r"(?:\S+: )?0 \d+ thin-pool \S+ \S+ (?P<sectors>\d+) ")
+
+
+def pool_line(output: str, group: str, pool: str) -> str:
+    """What dmsetup says of one pool: its layer below the disks, or itself before the first disk.
+
+    Raises BackendFailure when it is not active.
+    """
+    name = mapped_name(group, pool)
+    for line in output.splitlines():
+        if line.startswith((f"{name}-tpool: ", f"{name}: ")):
+            return line
+    raise BackendFailure(f"the thin pool of {group} is not active")
 
 
 def parse_pool(status: str, block: int) -> PoolUse:
