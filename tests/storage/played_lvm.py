@@ -127,7 +127,8 @@ class PlayedLvm:
         prefix = next(iter(self.groups)).replace("-", "--") + "-"
         pool_blocks = self.disk("pool").size // BLOCK
         if words[0] == "table":
-            return f"{prefix}pool-tpool: 0 {pool_blocks * BLOCK // 512} thin-pool 253:0 253:1 512 0 1 error_if_no_space"
+            sectors = f"{pool_blocks * BLOCK // 512} thin-pool 253:0 253:1 {BLOCK // 512}"
+            return f"{prefix}pool-tpool: 0 {sectors} 0 1 error_if_no_space"
         if "thin-pool" in words:
             used, (meta, metas) = self.used() // BLOCK, self.metadata
             state = f"{meta}/{metas} {used}/{pool_blocks} - rw discard_passdown"
