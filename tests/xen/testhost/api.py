@@ -27,6 +27,10 @@ class ApiError(Exception):
 class Api(Protocol):
     """A logged-in client."""
 
+    @property
+    def session(self) -> str:
+        """The session's reference."""
+
     def call(self, method: str, *arguments: Any) -> Any:
         """The value that method gives, called with the session first. Raises ApiError."""
 
@@ -58,6 +62,10 @@ class PlainApi:
         )
         self._session = str(self._value("session.login_with_password", "root", password))
 
+    @property
+    def session(self) -> str:
+        return self._session
+
     def _value(self, method: str, *arguments: Any) -> Any:
         answer: Any = getattr(self._server, method)(*arguments)
         if answer["Status"] != "Success":
@@ -66,6 +74,10 @@ class PlainApi:
 
     def call(self, method: str, *arguments: Any) -> Any:
         return self._value(method, self._session, *arguments)
+
+    def end_session(self, session: str) -> None:
+        """Log another client out, whatever it waits for."""
+        self._value("session.logout", session)
 
     def close(self) -> None:
         with suppress(ApiError, OSError):
@@ -82,6 +94,10 @@ class PackageApi:
         self._failure = XenAPI.Failure
         self._client = XenAPI.Session(f"https://127.0.0.1:{port}", ignore_ssl=True)
         self._client.xenapi.login_with_password("root", password, "1.1", "xapid tests")
+
+    @property
+    def session(self) -> str:
+        return str(self._client.handle)
 
     def call(self, method: str, *arguments: Any) -> Any:
         function = self._client.xenapi

@@ -10,8 +10,11 @@ from testhost.package import ENVIRONMENT
 
 STATE = "/var/lib/xapid"
 UNIT = "xapid"
-CONFIGURATION = """[guests]
+CRASH_DIRECTORY = "/srv/crash"
+CONFIGURATION = f"""[guests]
 kernel_directories = ["/srv/guest"]
+[host]
+crash_directory = "{CRASH_DIRECTORY}"
 """
 # Only the main process ends with the unit: the device models of guests are its descendants.
 UNIT_FILE = f"""[Unit]

@@ -39,6 +39,7 @@ DOM0_PACKAGES = """
     xen-utils-{xen} xen-hypervisor-{xen}-amd64 xenstore-utils qemu-system-xen qemu-utils seabios
     python3 python3-venv
     e2fsprogs lvm2 nfs-common nfs-kernel-server open-iscsi tgt
+    rsyslog
 """
 
 BUILD_PACKAGES = """
@@ -230,6 +231,8 @@ def configure_dom0(image: Image, root: Path) -> None:
         "xen-qemuuser-range-base",
     )
     inside(root, "systemctl", "--quiet", "enable", "systemd-networkd", "ssh")
+    # The journal is enough; the test that sends logs elsewhere starts it.
+    inside(root, "systemctl", "--quiet", "disable", "rsyslog")
     for unit in MASKED_UNITS.split():
         mask = root / "etc/systemd/system" / unit
         mask.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from testhost.api import Api
 from testhost.daemon import Daemon
 from testhost.guest_console import GuestConsole
 from testhost.machine import HostError, Machine
+from testhost.sleeper import sleeper_kernel
 
 SR_DIRECTORY = "/srv/xapid/sr"
 MIB = 1 << 20
@@ -38,6 +39,12 @@ KINDS: dict[str, tuple[dict[str, Any], str, float]] = {
 SERVER = "/srv/www"
 
 
+def memory(size: int) -> dict[str, str]:
+    """The fields of a VM that has `size` bytes of memory, no more and no less."""
+    limits = ("static_max", "dynamic_max", "dynamic_min", "static_min")
+    return {f"memory_{limit}": str(size) for limit in limits}
+
+
 def wait_until(what: str, condition: Callable[[], Any], timeout_s: float) -> Any:
     """The first true value of condition; HostError when there is none within timeout_s."""
     deadline = time.monotonic() + timeout_s
@@ -59,6 +66,7 @@ class Workbench:
         self.api = api
         self.host = self.sr = self.network = self.blob_sum = ""
         self._addresses = 1
+        self._has_sleeper = False
 
     def prepare(self) -> None:
         """Make the storage repository and the network, and serve a file for the guests to fetch."""
@@ -153,19 +161,15 @@ class Workbench:
         }
         return str(self.api.call("VIF.create", record))
 
-    def guest(self, kind: str, name: str = "", **fields: Any) -> Guest:
-        """A halted VM of a type of guest with a disk and a VIF."""
-        boot, image, boot_timeout_s = KINDS[kind]
+    def vm(self, name: str, fields: dict[str, Any]) -> str:
+        """A halted VM without devices."""
         record: dict[str, Any] = {
-            "name_label": name or f"{kind} guest",
+            "name_label": name,
             "name_description": "",
             "user_version": "1",
             "is_a_template": False,
             "affinity": NULL,
-            "memory_static_max": str(MEMORY),
-            "memory_dynamic_max": str(MEMORY),
-            "memory_dynamic_min": str(MEMORY),
-            "memory_static_min": str(MEMORY),
+            **memory(MEMORY),
             "VCPUs_params": {},
             "VCPUs_max": "1",
             "VCPUs_at_startup": "1",
@@ -185,7 +189,21 @@ class Workbench:
             "other_config": {},
             "recommendations": "",
         }
-        vm = str(self.api.call("VM.create", record | boot | fields))
+        return str(self.api.call("VM.create", record | fields))
+
+    def sleeper(self, name: str, mib: int = 8, **fields: Any) -> Guest:
+        """A halted PVH guest of a few MiB that sleeps for ever, without devices."""
+        kernel = "/srv/guest/sleeper"
+        if not self._has_sleeper:
+            self.machine.run(f"cat >{kernel}", stdin=sleeper_kernel())
+            self._has_sleeper = True
+        boot = {"domain_type": "pvh", "PV_kernel": kernel, **memory(mib * MIB)}
+        return Guest(self, "pvh", self.vm(name, boot | fields), "", 10, NULL, "")
+
+    def guest(self, kind: str, name: str = "", **fields: Any) -> Guest:
+        """A halted VM of a type of guest with a disk and a VIF."""
+        boot, image, boot_timeout_s = KINDS[kind]
+        vm = self.vm(name or f"{kind} guest", boot | fields)
         disk = self.vdi(f"{name or kind} disk")
         disk_sum = self.fill(disk, image)
         self._addresses += 1
