@@ -363,6 +363,22 @@ async def test_changes_of_links_reach_the_records(world: World, call: Caller) ->
     await world.follower.close()
 
 
+async def test_what_a_killed_daemon_left_half_made_is_removed(world: World, call: Caller) -> None:
+    pifs = await world.scanned()
+    network = await world.new_network()
+    await world.pif.plug(call, pifs["eth2"])
+    kept = await world.vlan.create(call, pifs["eth2"], 5, network)
+    await world.links.ensure_bond("bond7", BondPlan(("eth0", "eth1"), "active-backup"), "nobody")
+    await world.links.ensure_vlan("bond7", 9, "nothing")
+    await world.links.ensure_vlan("eth3", 9, "somebody")
+    world.links.put(replace(world.links.links["eth3.9"], owner=None))
+
+    await world.wires.restore()
+
+    assert {"eth0", "eth1", "eth2", "eth3", "eth2.5", "eth3.9"} == set(world.links.links)
+    assert world.store.get(world.store.get(kept).untagged_PIF).currently_attached
+
+
 async def test_what_passes_is_measured(world: World, call: Caller) -> None:
     pif = (await world.scanned())["eth0"]
     metrics = world.store.get(pif).metrics

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import count
 from typing import Any
 
 from ...datamodel.declare import Field, Ref
@@ -20,6 +19,7 @@ from ...network.driver import Bridges
 from ..ports import Call, overrides
 from .failures import network_errors
 from .names import check_bridge
+from .records import free_bridge
 from .wires import WireService
 
 CREATED_WITH = (Network.name_label, Network.name_description, Network.other_config)
@@ -53,7 +53,7 @@ class NetworkService:
                     raise BridgeNameExists(wanted)
                 if wanted:
                     return tx.create(Network, planned | {Network.bridge: wanted})
-                name = _first_free(used | taken)
+                name = free_bridge(self.store.all(Network), taken)
             # The host is asked outside the transaction, so the records may have changed meanwhile.
             with network_errors(name):
                 on_host = await self.bridges.taken(name)
@@ -76,7 +76,3 @@ class NetworkService:
                 raise NetworkContainsPIF(", ".join(record.PIFs))
             tx.destroy(network)
         await self.wires.take_down(record)
-
-
-def _first_free(taken: set[str]) -> str:
-    return next(name for number in count() if (name := f"xapi{number}") not in taken)

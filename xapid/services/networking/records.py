@@ -22,9 +22,9 @@ from ..ports import View
 AUTOMATIC_NAME = "Network of "
 
 
-def free_bridge(tx_networks: list[Network], taken: set[str]) -> str:
+def free_bridge(networks: list[Network], taken: set[str]) -> str:
     """The first name of ours that no network and nothing on the host has."""
-    used = {network.bridge for network in tx_networks} | taken
+    used = {network.bridge for network in networks} | taken
     number = 0
     while (name := f"xapi{number}") in used:
         number += 1

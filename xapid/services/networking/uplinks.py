@@ -24,7 +24,7 @@ from ...datamodel.pif import PIF
 from ...db.store import Store
 from ...network.addresses import MANAGEMENT_METRIC, OTHER_METRIC, Address, Addresses, NoLease
 from ...network.driver import MAX_MTU, MIN_MTU, Bridge, Bridges, NetworkError
-from ...network.links import BondPlan, Links, NoSuchLink
+from ...network.links import BondPlan, LinkKind, Links, NoSuchLink
 from ...undo import Undo
 from .failures import network_errors
 from .records import bond_of, vlans_on
@@ -34,9 +34,8 @@ log = structlog.get_logger(__name__)
 KERNEL_MODES = {
     BondMode.ACTIVE_BACKUP: "active-backup",
     BondMode.LACP: "802.3ad",
-    BondMode.BALANCE_SLB: "active-backup",
 }
-"""The kernel has no balance-slb that is safe on an unprepared switch: create records what it is."""
+"""Those that a bond of ours can have: see `bond.MODES`."""
 
 
 @dataclass
@@ -71,6 +70,28 @@ class Uplinks:
                     await self.bring_up(pif.ref)
             except ApiError as error:
                 log.error("an interface is not up again", pif=pif.device, error=str(error))
+        try:
+            async with self.changing:
+                await self._sweep()
+        except NetworkError as error:
+            log.warning("interfaces that nobody needs may be left", reason=str(error))
+
+    async def _sweep(self) -> None:
+        """Remove VLANs and bonds of ours that a killed daemon left without a PIF that is up."""
+        links = [link for link in await self.links.all() if link.owner is not None]
+        for link in sorted(links, key=lambda each: each.kind is not LinkKind.VLAN):
+            ref = self.store.by_uuid(PIF, link.owner or "")
+            if ref is not None and self._needed(self.store.get(ref)):
+                continue
+            if link.kind in (LinkKind.VLAN, LinkKind.BOND):
+                log.info("an interface that nobody needs is removed", interface=link.name)
+                await self._leave(link.name)
+                await self.links.remove(link.name, link.owner or "")
+
+    def _needed(self, pif: PIF) -> bool:
+        """Whether an interface is up, or carries a VLAN that is."""
+        vlans = (vlan for _, vlan in vlans_on(self.store, pif))
+        return pif.currently_attached or any(vlan.currently_attached for vlan in vlans)
 
     async def carry(self, network: Network) -> None:
         """Bring up the network's interfaces for a guest that attaches to it.
@@ -209,9 +230,7 @@ class Uplinks:
 
     async def _lower(self, pif: PIF, name: str) -> None:
         """Take down an interface that carries nothing any more, and what it was made on."""
-        if any(vlan.currently_attached for _, vlan in vlans_on(self.store, pif)):
-            return
-        if pif.currently_attached:
+        if self._needed(pif):
             return
         if pif.VLAN_master_of != NULL:
             await self.links.remove(name, pif.uuid)
