@@ -6,7 +6,7 @@ TORTURE_KILLS ?= 200
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run check test test-xen torture bench lock wheel docs clean
+.PHONY: help venv run check test test-xen torture bench lock wheel docs deb clean
 
 help:
 	@echo "make run       set up and start xapid on the mock: state in ./.xapid, https://127.0.0.1:8443"
@@ -19,6 +19,7 @@ help:
 	@echo "make venv      only set up .venv"
 	@echo "make docs      write docs/api.md and docs/configuration.md from the declarations"
 	@echo "make wheel     build dist/*.whl for this Python and this Xen"
+	@echo "make deb       build dist/xapid_*.deb for this release of Debian"
 	@echo "make lock      resolve the dependencies again"
 
 venv: .venv/installed
@@ -58,6 +59,9 @@ docs: venv
 
 wheel: venv
 	$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation -w dist .
+
+deb:
+	tools/build-deb
 
 lock:
 	$(BIN)/python -m pip install -q uv

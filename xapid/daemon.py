@@ -617,7 +617,7 @@ def _announce(config: Config, server: HttpServer, kind: str) -> None:
     https = f"{host}:{port}" if server.https_address else ""
     sys.stdout.write(f"xapid ready https={https} socket={config.socket}\n")
     sys.stdout.flush()
-    if "JOURNAL_STREAM" in os.environ or not https:
+    if "JOURNAL_STREAM" in os.environ or not https or config.accounts.source == "system":
         return
     crt, password = config.tls_dir / "server.crt", config.state_dir / "root-password"
     sys.stderr.write(
