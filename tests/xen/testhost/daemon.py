@@ -29,7 +29,7 @@ StandardOutput=truncate:/run/xapid.out
 StandardError=journal
 Environment=PYTHONFAULTHANDLER=1
 """
-START_TIMEOUT_S = 120
+START_TIMEOUT_S = 240
 
 FORGET = f"""
 xl list | grep -o '^xapid-[^ ]*' | while read -r name; do xl destroy "$name"; done
