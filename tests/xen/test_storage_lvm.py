@@ -226,8 +226,10 @@ class TestThinDisks:
         device = loop_device(machine, "guests", 64)
         machine.run(
             f"vgcreate -q guestsgroup {device} && lvcreate -q -an -Zn -L 8M -n own guestsgroup "
-            f"&& sync {device} && losetup -d {device}"
+            f"&& sync {device} && udevadm settle && losetup -d {device}"
         )
+        # Or else dom0 finds the group there, rightly.
+        machine.run(f"while losetup {device} 2>/dev/null; do sleep 0.2; done")
         # As though the guest had made it: nothing tells dom0 that this disk has changed.
         path = storage.path(storage.vdis["clone"])
         machine.run(f"dd if=/srv/guests.img of={path} bs=1M conv=fsync status=none")
