@@ -14,7 +14,7 @@ from xapid.datamodel.errors import (
     ApiError,
     CannotEvacuateHost,
     HostCannotDestroySelf,
-    HostHasResidentVMs,
+    HostInUse,
     HostNameInvalid,
     HostNotDisabled,
     HostNotLive,
@@ -116,7 +116,7 @@ async def test_a_host_with_a_guest_is_not_ended(world: World, caller: Caller, en
     await world.guest()
     await world.disabled()
 
-    with pytest.raises(HostHasResidentVMs):
+    with pytest.raises(HostInUse):
         await getattr(world.state, end)(caller, world.host)
 
     assert world.machine.did == []
@@ -126,7 +126,7 @@ async def test_a_domain_that_only_xen_knows_keeps_the_host_up(world: World, call
     world.xen.domains.append(replace(DOM0, domid=9, uuid="9" * 36))
     await world.disabled()
 
-    with pytest.raises(HostHasResidentVMs):
+    with pytest.raises(HostInUse):
         await world.state.reboot(caller, world.host)
 
     assert world.machine.did == []

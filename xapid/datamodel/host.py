@@ -29,7 +29,7 @@ from .errors import (
     CannotEvacuateHost,
     CannotPlugBondSlave,
     HostCannotDestroySelf,
-    HostHasResidentVMs,
+    HostInUse,
     HostNameInvalid,
     HostNotDisabled,
     HostNotLive,
@@ -140,7 +140,7 @@ class Host(
         operation=HostAllowedOperations.SHUTDOWN,
         raises=(
             HostNotDisabled,
-            HostHasResidentVMs,
+            HostInUse,
             HostNotLive,
             OtherOperationInProgress,
             OperationNotAllowed,
@@ -155,7 +155,7 @@ class Host(
         operation=HostAllowedOperations.REBOOT,
         raises=(
             HostNotDisabled,
-            HostHasResidentVMs,
+            HostInUse,
             HostNotLive,
             OtherOperationInProgress,
             OperationNotAllowed,

@@ -11,7 +11,7 @@ from typing import BinaryIO, Final
 
 from ...datamodel.declare import Ref
 from ...datamodel.errors import (
-    HostHasResidentVMs,
+    HostInUse,
     HostNotDisabled,
     HostNotLive,
     InvalidValue,
@@ -78,7 +78,7 @@ class HostReportService:
         if ENDS_XEN.intersection(keys):
             try:
                 await self.state.check_unused()
-            except (HostNotDisabled, HostHasResidentVMs, OtherOperationInProgress) as error:
+            except (HostNotDisabled, HostInUse, OtherOperationInProgress) as error:
                 raise OperationNotAllowed(
                     f"the keys {', '.join(sorted(ENDS_XEN))} end the host at once, "
                     f"which must be disabled and without guests: {error.code}"

@@ -8,7 +8,7 @@ from ...datamodel.enums import HostAllowedOperations
 from ...datamodel.errors import (
     ApiError,
     HostDisabled,
-    HostHasResidentVMs,
+    HostInUse,
     HostNotDisabled,
     OperationNotAllowed,
     OtherOperationInProgress,
@@ -42,5 +42,5 @@ def _in_use(view: View, host: Host) -> ApiError | None:
     for ref in host.resident_VMs:
         vm = view.find(VM, ref)
         if vm is not None and not vm.is_control_domain:
-            return HostHasResidentVMs(host.ref)
+            return HostInUse(host.ref, "VM", ref)
     return None

@@ -17,7 +17,7 @@ from ...datamodel.enums import HostAllowedOperations
 from ...datamodel.errors import (
     CannotEvacuateHost,
     HostCannotDestroySelf,
-    HostHasResidentVMs,
+    HostInUse,
     HostNotDisabled,
     HostNotLive,
     InvalidValue,
@@ -158,7 +158,7 @@ class HostStateService:
     async def check_unused(self) -> None:
         """The host is disabled, nothing begins, and Xen runs nothing but the control domain.
 
-        Raises HOST_NOT_DISABLED, OTHER_OPERATION_IN_PROGRESS, HOST_HAS_RESIDENT_VMS, and
+        Raises HOST_NOT_DISABLED, OTHER_OPERATION_IN_PROGRESS, HOST_IN_USE, and
         OPERATION_NOT_ALLOWED where Xen does not answer.
         """
         if self.store.get(self.host).enabled:
@@ -173,8 +173,10 @@ class HostStateService:
             raise OperationNotAllowed(
                 f"Xen does not say whether guests run: {clean_text(str(error))}"
             ) from error
-        if any(domain.domid != 0 for domain in domains):
-            raise HostHasResidentVMs(self.host)
+        guests = {domain.uuid for domain in domains if domain.domid != 0}
+        if guests:
+            known = (vm.ref for vm in self.store.all(VM) if vm.uuid in guests)
+            raise HostInUse(self.host, "VM", next(known, NULL))
 
     @implements(Host.restart_agent)
     async def restart_agent(self, call: Call, host: Ref[Host]) -> None:
