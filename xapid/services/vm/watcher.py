@@ -318,10 +318,7 @@ class Watcher:
         delay_s = self.brake.delay_s(record.ref)
         if delay_s:
             log.warning("guest restarts too often", vm=record.name_label, waits_s=delay_s)
-            await asyncio.sleep(delay_s)
-            if self.store.get(record.ref).domid != record.domid or self._held(
-                self.store.get(record.ref)
-            ):
+            if await self._changes_within(delay_s, record, domain):
                 return
         self.brake.count(record.ref)
         reason = domain.shutdown_reason
@@ -350,3 +347,14 @@ class Watcher:
         if image != NULL and new_domain:
             async with self.calls.background("Delete an outdated suspend image") as call:
                 await self.power.discard_image(call, image)
+
+    async def _changes_within(self, delay_s: float, record: VM, domain: Domain) -> bool:
+        """Whether the ended domain goes, or somebody takes hold of its VM, while it waits."""
+        try:
+            await self.domains.wait(
+                record.uuid, lambda now: now is None or now.domid != domain.domid, delay_s
+            )
+        except TimeoutError:
+            now = self.store.find(VM, record.ref)
+            return now is None or now.domid != record.domid or self._held(now)
+        return True
