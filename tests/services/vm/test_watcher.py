@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from typing import Any, ClassVar, cast
 import pytest
 
 from xapid.datamodel.declare import NULL, Ref
-from xapid.datamodel.enums import OnNormalExit, VmPowerState
+from xapid.datamodel.enums import OnNormalExit, VmOperations, VmPowerState
 from xapid.datamodel.registry import CLASSES
 from xapid.datamodel.vm import VM
 from xapid.db.store import Store
@@ -36,10 +36,16 @@ class Host:
     store: Store
     domains: list[Domain]
     did: list[str] = field(default_factory=list)
+    meanwhile: Callable[[], Awaitable[None]] | None = None
+    """What happens between the making of a list and its arrival, once."""
     halted: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def domain_list(self) -> list[Domain]:
-        return list(self.domains)
+        made = list(self.domains)
+        if self.meanwhile is not None:
+            happening, self.meanwhile = self.meanwhile, None
+            await happening()
+        return made
 
     @property
     def xen(self) -> Host:
@@ -90,6 +96,47 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
     await opened.close()
 
 
+def watch(store: Store, host: Host, brake: RestartBrake) -> Watcher:
+    anything = cast(Any, host)
+    return Watcher(
+        *(store, anything, anything, anything, DomainTable(), anything, brake),
+        *(anything, NULL, lambda: NOW, ()),
+    )
+
+
+async def test_a_list_from_before_an_operation_ended_changes_nothing(store: Store) -> None:
+    async with store.transaction() as tx:
+        paused = {"power_state": VmPowerState.PAUSED, "domid": 7}
+        vm = tx.create(VM, {**paused, "current_operations": {"task": VmOperations.UNPAUSE}})
+    waiting = replace(DOM0, domid=7, uuid=store.get(vm).uuid, ours=True, paused=True)
+    running = replace(waiting, paused=False, running=True)
+    host = Host(store, [DOM0, waiting])
+    watcher = watch(store, host, RestartBrake(asyncio.get_running_loop().time))
+    watcher.observe(host.domains)
+    await watcher.reconcile()
+    looked = asyncio.Event()
+
+    async def unpaused() -> None:
+        host.domains = [DOM0, running]
+        async with store.transaction() as tx:
+            tx.set(vm, VM.power_state, VmPowerState.RUNNING)
+            tx.set(vm, VM.current_operations, {})
+        host.meanwhile = looked_again
+
+    async def looked_again() -> None:
+        looked.set()
+
+    host.meanwhile = unpaused
+    try:
+        watcher.observe([DOM0, running])
+        async with asyncio.timeout(20):
+            await looked.wait()
+    finally:
+        await watcher.close()
+
+    assert store.get(vm).power_state is VmPowerState.RUNNING
+
+
 async def test_a_guest_that_goes_while_it_waits_for_its_restart_is_halted_at_once(
     store: Store,
 ) -> None:
@@ -105,12 +152,8 @@ async def test_a_guest_that_goes_while_it_waits_for_its_restart_is_halted_at_onc
     alive = replace(DOM0, domid=7, uuid=store.get(vm).uuid, ours=True)
     ended = replace(alive, shutdown=True, shutdown_reason="reboot")
     host = Host(store, [DOM0, alive])
-    anything = cast(Any, host)
     slow = Slow(asyncio.get_running_loop().time)
-    watcher = Watcher(
-        *(store, anything, anything, anything, DomainTable(), anything, slow),
-        *(anything, NULL, lambda: NOW, ()),
-    )
+    watcher = watch(store, host, slow)
     watcher.observe(host.domains)
     await watcher.reconcile()
     try:

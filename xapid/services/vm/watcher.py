@@ -56,6 +56,11 @@ DEVICES_AT_ONCE = 8
 CRASHES = ("crash", "watchdog")
 
 
+def _state(record: VM) -> tuple[object, ...]:
+    """What operations change in a record together with its domain."""
+    return record.power_state, record.domid, record.current_operations
+
+
 @dataclass
 class Watcher:
     """Settles VMs whenever Xen's list of domains has changed.
@@ -193,9 +198,13 @@ class Watcher:
             if self._agree(record, self.domains.get(record.uuid)):
                 return
             # The list may be older than the record: decide on a fresh one.
+            before = _state(record)
             self.domains.update(await self.power.xen.domain_list())
             record = self.store.find(VM, vm)
             if record is None:  # destroyed meanwhile
+                return
+            if _state(record) != before:  # and so this list may be older, too
+                self._again.add(vm)
                 return
             domain = self.domains.get(record.uuid)
             if self._held(record) or self._agree(record, domain):
