@@ -170,7 +170,8 @@ static void disaster(void *user, libxl_event_type type, const char *message, int
 static int set_up(libxl_ctx *ctx, xentoollog_logger *lg)
 {
     /* libxl keeps the pointers. */
-    static const libxl_childproc_hooks children = { .chldowner = libxl_sigchld_owner_libxl_always_selective_reap };
+    static const libxl_childproc_hooks children = { .chldowner = libxl_sigchld_owner_libxl_always_selective_reap,
+                                                    .fork_replacement = xapid_fork };
     static const libxl_event_hooks events = { .event_occurs_mask = 0, .disaster = disaster };
 
     libxl_event_register_callbacks(ctx, &events, lg);

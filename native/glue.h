@@ -25,6 +25,11 @@ void xapid_logger_emit(xentoollog_logger *lg, int level, const char *context, co
 int xapid_sigchld_is_ours(void);
 int xapid_domain_create_restore(libxl_ctx *ctx, libxl_domain_config *d_config, uint32_t *domid, int fd);
 int xapid_event_shutdown_reason(const libxl_event *event);
+/*
+ * fork() for libxl, whose children go on without exec: they would wait for ever for a lock of Xen's libraries that
+ * another thread held at that moment (the cache of hypercall buffers has one). Such a child is ended and made again.
+ */
+pid_t xapid_fork(void *user);
 int xapid_cpu_idle(libxl_ctx *ctx, uint64_t *idle_ns, int room);
 int xapid_set_paging_memory(libxl_ctx *ctx, uint32_t domid, uint64_t kib);
 const char *xapid_libxl_version(void);
