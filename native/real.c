@@ -1,4 +1,5 @@
 /* The parts of the glue that exist only with the real libxl, and the mock's controls as refusals. */
+#define _GNU_SOURCE
 #include "glue.h"
 
 #include <errno.h>
