@@ -95,6 +95,12 @@ def test_a_bootloader_takes_no_argument_that_could_lead_elsewhere(arguments: str
         plan_boot(vm(PV_bootloader="pygrub", PV_bootloader_args=arguments))
 
 
+@pytest.mark.parametrize("arguments", ["quiet\nro", "quiet\x1b", "x" * 2049])
+def test_kernel_arguments_are_checked_before_a_bootloader_is_given_them(arguments: str) -> None:
+    with pytest.raises(InvalidValue):
+        plan_boot(vm(PV_bootloader="pygrub", PV_args=arguments))
+
+
 def test_a_boot_policy_makes_an_hvm_guest_with_its_order() -> None:
     record = vm(HVM_boot_policy="BIOS order", HVM_boot_params={"order": "dc"})
 

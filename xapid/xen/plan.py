@@ -96,6 +96,7 @@ def plan_boot(vm: VM) -> Boot:
         raise ValueNotSupported(
             "PV_bootloader_args", vm.PV_bootloader_args, "only --entry=N or -q may be given"
         )
+    check_kernel_arguments("PV_args", vm.PV_args)  # on the bootloader's command line, too
     return Boot(kind, bootloader=bootloader, bootloader_args=tuple(vm.PV_bootloader_args.split()))
 
 
