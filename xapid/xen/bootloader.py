@@ -90,7 +90,7 @@ class Pygrub:
             raise BootloaderError("the VM has no disk to boot from")
         if disk.format != "raw":
             raise BootloaderError(f"pygrub cannot read a disk in the format {disk.format}")
-        directory = Path(tempfile.mkdtemp(dir=self._place))
+        directory = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=self._place))
         try:
             wanted = (*options, f"--args={kernel_arguments}")
             yield await self._fetch(Path(disk.path), wanted, directory)
@@ -113,7 +113,7 @@ class Pygrub:
         if self._program is None:
             raise BootloaderError("pygrub is not installed beside this Xen")
         result = directory / "result"
-        result.touch(mode=0o600)
+        await asyncio.to_thread(result.touch, 0o600)
         try:
             finished = await run(
                 [
@@ -127,8 +127,7 @@ class Pygrub:
         except (ProgramMissing, ProgramTookTooLong) as error:
             raise BootloaderError(str(error)) from error
         # Its exit status says nothing: it hands on a wait status, whose low byte is 0.
-        answer = await asyncio.to_thread(_read, result)
-        kernel, ramdisk = _file(directory, "boot_kernel.*"), _file(directory, "boot_ramdisk.*")
+        answer, kernel, ramdisk = await asyncio.to_thread(_outcome, directory, result)
         if not kernel or not answer:
             raise BootloaderError(_complaint(finished.output))
         return BootPaths(kernel, ramdisk, _kernel_arguments(answer))
@@ -151,9 +150,11 @@ def _close_result(lending: asyncio.Task[int]) -> None:
         os.close(lending.result())
 
 
-def _read(path: Path) -> str:
-    with path.open("rb") as file:
-        return file.read(_RESULT_LIMIT).decode(errors="replace")
+def _outcome(directory: Path, result: Path) -> tuple[str, str, str]:
+    """What pygrub answered, and the paths of the kernel and the ramdisk. Blocks."""
+    with result.open("rb") as file:
+        answer = file.read(_RESULT_LIMIT).decode(errors="replace")
+    return answer, _file(directory, "boot_kernel.*"), _file(directory, "boot_ramdisk.*")
 
 
 def _file(directory: Path, pattern: str) -> str:
