@@ -21,7 +21,7 @@ LAYERS = [
     {"datamodel"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-ANYWHERE = {"config", "log", "programs", "stalls", "systemd", "undo", "version"}
+ANYWHERE = {"config", "durable", "log", "programs", "stalls", "systemd", "undo", "version"}
 """Leaves: they import nothing of the layers, and every layer may import them."""
 
 SHARED_SERVICES = {"ports", "operations"}

@@ -90,6 +90,7 @@ from .services.storage.vbd import VBDService
 from .services.storage.vdi import VDIService
 from .services.storage.volumes import Volumes
 from .services.templates import make_default_templates
+from .services.vm.autostart import AutoStart
 from .services.vm.bootfiles import BootFiles
 from .services.vm.brake import RestartBrake
 from .services.vm.builder import DomainBuilder
@@ -316,6 +317,7 @@ async def serve(config: Config, read_again: Callable[[], Config], supervisor: Su
         await watcher.reconcile()
         await watcher.restore_devices()
 
+        lifecycle = LifecycleService(store, operations, power, xen, host)
         dispatcher = Dispatcher(
             store,
             sessions,
@@ -333,7 +335,7 @@ async def serve(config: Config, read_again: Callable[[], Config], supervisor: Su
                 *storage.services,
                 *networks.services,
                 VMRecordService(store, operations, storage.disks, utc_now),
-                LifecycleService(store, operations, power, xen, host),
+                lifecycle,
                 LiveService(store, operations, xen),
                 consoles,
                 crash_dumps,
@@ -374,6 +376,9 @@ async def serve(config: Config, read_again: Callable[[], Config], supervisor: Su
         reload.on_change(lambda new: load_certificate(tls, config.tls_dir, _certified_names(new)))
         reload.start()
         stack.push_async_callback(reload.close)
+        autostart = AutoStart(store, tasks, lifecycle, host, state, boot_id())
+        await autostart.begin()
+        stack.push_async_callback(autostart.close)
         _announce(config, server, kind)
         supervisor.keep_alive(partial(_answers, dispatcher))
         stack.push_async_callback(supervisor.close)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,6 +28,7 @@ from ...datamodel.network import Network
 from ...datamodel.vm import VM
 from ...db.store import Store
 from ...db.text import clean_text
+from ...durable import replace_file
 from ...xen.client import XenClient
 from ...xen.errors import XenError
 from ..operations import Operations
@@ -94,12 +94,7 @@ class HostStateService:
         if not keep:
             path.unlink(missing_ok=True)
             return
-        fresh = path.with_suffix(".new")
-        with fresh.open("w") as file:
-            file.write(self.boot)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
+        replace_file(path, self.boot.encode())
 
     def _read_promise(self) -> str:
         try:

@@ -41,6 +41,7 @@ from ...xen.plan import (
 )
 from ..operations import Operations, Part
 from ..ports import Call, Disks, checks, implements, overrides
+from .autostart import AUTO_POWERON, check_auto_poweron
 
 MAX_VCPUS = 4095  # what libxl's bitmaps and Xen's HVM limit leave no guest to reach
 
@@ -204,6 +205,7 @@ class VMRecordService:
         self, call: Call, vm: Ref[VM], field: Field[Any], value: Mapping[str, str]
     ) -> None:
         pci_devices(value, "")
+        check_auto_poweron(value.get(AUTO_POWERON, ""))
 
     @checks(VM.PCI_bus)
     def check_pci_bus(self, call: Call, vm: Ref[VM], field: Field[Any], value: str) -> None:
