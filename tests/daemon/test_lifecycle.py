@@ -413,7 +413,7 @@ def test_a_disabled_host_takes_no_guest_in_any_way(client: Client, vm: str) -> N
     client("host.disable", host)
     codes += [refused_with(client, *way) for way in later]
 
-    assert codes == ["OPERATION_NOT_ALLOWED"] * 4
+    assert codes == ["HOST_DISABLED"] * 4
     client("host.enable", host)
     client("VM.resume", vm, False, False)
 

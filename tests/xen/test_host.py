@@ -207,7 +207,7 @@ def test_host_with_guests_is_neither_ended_nor_given_more(
             assert refused.value.details[3] in workbench.api.call("VM.get_all")
         with pytest.raises(ApiError) as refused:
             another.call("start", False, False)
-        assert refused.value.details == ["OPERATION_NOT_ALLOWED", "xenhost is disabled"]
+        assert refused.value.details == ["HOST_DISABLED", workbench.host]
         with pytest.raises(ApiError) as refused:
             of_host(workbench, "assert_can_evacuate")
         assert refused.value.code == "CANNOT_EVACUATE_HOST"

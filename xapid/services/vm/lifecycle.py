@@ -9,6 +9,7 @@ from ...datamodel.declare import NULL, Ref
 from ...datamodel.enums import DomainType, VmOperations, VmPowerState
 from ...datamodel.errors import (
     CannotResetControlDomain,
+    HostDisabled,
     HostNotLive,
     InvalidValue,
     OperationNotAllowed,
@@ -55,7 +56,7 @@ class LifecycleService:
         if host != self.host:
             raise HostNotLive()
         if not self.store.get(host).enabled:
-            raise OperationNotAllowed(f"{self.store.get(host).name_label} is disabled")
+            raise HostDisabled(host)
 
     @implements(VM.pause)
     async def pause(self, call: Call, vm: Ref[VM]) -> None:
