@@ -22,6 +22,7 @@ from .jobs import Job, Kind, Pool
 from .log import Log
 from .native import LibxlError, Native
 from .registry import JSON, TABLE, Run
+from .scopes import Scopes
 from .session import Session
 
 
@@ -62,6 +63,7 @@ class Server:
         limits = {Kind.BUILD: settings.builds, Kind.SLOW: slow}
         make = lambda: self._make_context("operation")  # noqa: E731
         self._operations = Pool(native, make, settings.contexts, limits, log.error)
+        self._scopes = Scopes(log)
         self._session: Session | None = None
         self._leaving = False
         self._stopping_since: float | None = None
@@ -80,6 +82,7 @@ class Server:
         self._listen()
         self._watch_parent()
         self._watcher.start()
+        self._scopes.start()
         while not self._ended():
             for key, _ in self._selector.select(self._patience()):
                 key.data()
@@ -212,6 +215,7 @@ class Server:
 
     def _after_job(self) -> None:
         self._watcher.wake()
+        self._scopes.wake()
         if self._leaving:
             self._wake()
 
