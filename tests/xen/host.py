@@ -24,7 +24,7 @@ from pathlib import Path
 
 from testhost.daemon import Daemon
 from testhost.image import ensure_image
-from testhost.machine import HostError, Machine, boot, running
+from testhost.machine import NICS, HostError, Machine, boot, running
 from testhost.package import install
 from testhost.suite import chosen_suite
 
@@ -34,7 +34,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--name", default="default")
-    parser.add_argument("--nics", type=int, default=1)
+    parser.add_argument("--nics", type=int, default=NICS)
     parser.add_argument(
         "action", choices=["build", "up", "run", "push", "install", "ports", "log", "down"]
     )

@@ -35,6 +35,7 @@ NEEDED_HERE = {
 
 DOM0_PACKAGES = """
     systemd-sysv dbus udev kmod procps iproute2 bridge-utils ethtool libpam-modules openssh-server
+    {dhcp}
     curl     linux-image-amd64 initramfs-tools zstd busybox-static
     xen-utils-{xen} xen-hypervisor-{xen}-amd64 xenstore-utils qemu-system-xen qemu-utils seabios
     python3 python3-venv
@@ -148,7 +149,8 @@ def build(image: Image) -> None:
     say(f"building the {image.suite.name} test host in {image.directory} (once; some minutes)")
     bootstrap(work.suite, BUILD_PACKAGES, work.build_root)
     root = work.directory / "dom0"
-    bootstrap(work.suite, DOM0_PACKAGES.format(xen=work.suite.xen), root)
+    packages = DOM0_PACKAGES.format(xen=work.suite.xen, dhcp=work.suite.dhcp_client)
+    bootstrap(work.suite, packages, root)
     kernel = next((root / "boot").glob("vmlinuz-[0-9]*")).name.removeprefix("vmlinuz-")
     configure_dom0(work, root)
     configure_boot(work, root, kernel)

@@ -26,6 +26,8 @@ BOOT_TIMEOUT_S = 400
 MEMORY_MIB = 4096
 DOM0_MEMORY_MIB = 1536
 FORWARDED = {"ssh": 22, "https": 443}
+NICS = 5
+"""eth0 is the way in from here; the others are on one switch of their own."""
 
 # What QEMU emulates wrongly under Xen. smap, smep, la57, pku: dom0's first instructions fault.
 # rdtscp: so does a PVH guest's clock source. xsave and AVX: programs in dom0, PVH and HVM guests
@@ -128,6 +130,41 @@ class Machine:
             return False
         return True
 
+    def set_carrier(self, interface: str, *, present: bool) -> None:
+        """Pull the cable of eth1, eth2 … out of the switch, or put it in again."""
+        number = interface.removeprefix("eth")
+        self._monitor("set_link", {"name": f"nic{number}", "up": present})
+
+    def reboot(self) -> None:
+        """Reboot dom0, as an administrator does, and wait until it answers; its disk is kept."""
+        booted = self.boot_id()
+        self._monitor("set-action", {"reboot": "reset"})
+        self.run("systemctl reboot", check=False)
+        deadline = time.monotonic() + BOOT_TIMEOUT_S
+        while not (self.answers() and self.boot_id() != booted):
+            if time.monotonic() > deadline or not is_running(self.directory / "pid"):
+                raise HostError(f"dom0 does not come back; see {self.serial_log}")
+            time.sleep(1)
+        self._monitor("set-action", {"reboot": "shutdown"})
+
+    def boot_id(self) -> str:
+        """Names one boot of dom0."""
+        return self.run("cat /proc/sys/kernel/random/boot_id").strip()
+
+    def _monitor(self, command: str, arguments: dict[str, Any]) -> None:
+        """Tell the emulator something, in its own protocol."""
+        with socket.socket(socket.AF_UNIX) as channel:
+            channel.settimeout(30)
+            channel.connect(str(self.directory / "monitor"))
+            with channel.makefile("rw") as lines:
+                for each in ({}, {"arguments": arguments}):
+                    name = command if each else "qmp_capabilities"
+                    lines.write(json.dumps({"execute": name, **each}) + "\n")
+                    lines.flush()
+                    while "return" not in (answer := json.loads(lines.readline())):
+                        if "error" in answer:
+                            raise HostError(f"{name}: {answer['error']}")
+
     def down(self) -> None:
         """End the host at once; nothing on its disk is kept."""
         subprocess.run([*self.command("ssh"), "-O", "exit", "root@127.0.0.1"], capture_output=True)
@@ -158,7 +195,7 @@ def running(suite: Suite, name: str) -> Machine | None:
     return Machine(directory, Path(state["key"]), state["pid"], state["ports"])
 
 
-def boot(image: Image, name: str, nics: int = 1) -> Machine:
+def boot(image: Image, name: str, nics: int = NICS) -> Machine:
     """Start a host and wait until its dom0 answers; one of that name that runs is returned."""
     found = running(image.suite, name)
     if found:
@@ -244,6 +281,7 @@ def qemu_command(image: Image, directory: Path, ports: dict[str, int], nics: int
     ]
     command += ["-m", str(MEMORY_MIB), "-display", "none", "-nodefaults", "-no-reboot"]
     command += ["-serial", f"file:{directory / 'serial.log'}"]
+    command += ["-qmp", f"unix:{directory / 'monitor'},server=on,wait=off"]
     # Xen is an uncompressed ELF file; dom0's kernel and initrd are its two multiboot modules.
     command += ["-kernel", str(image.hypervisor), "-append", XEN_ARGUMENTS]
     command += ["-initrd", f"{image.kernel} {DOM0_ARGUMENTS},{image.initrd}"]
@@ -257,7 +295,7 @@ def qemu_command(image: Image, directory: Path, ports: dict[str, int], nics: int
     for number in range(1, nics):
         command += [
             "-netdev",
-            f"hubport,id=nic{number},hubid={number}",
+            f"hubport,id=nic{number},hubid=1",
             "-device",
             f"virtio-net-pci,netdev=nic{number}",
         ]

@@ -9,11 +9,12 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Suite:
-    """One Debian release with the Xen and the Python that it ships."""
+    """One Debian release: its Xen, its Python, and the package with its DHCP client."""
 
     name: str
     xen: str
     python: str
+    dhcp_client: str
 
     @property
     def directory(self) -> Path:
@@ -25,7 +26,10 @@ class Suite:
 
 SUITES = {
     suite.name: suite
-    for suite in (Suite("bookworm", "4.17", "3.11"), Suite("trixie", "4.20", "3.13"))
+    for suite in (
+        Suite("bookworm", "4.17", "3.11", "isc-dhcp-client"),
+        Suite("trixie", "4.20", "3.13", "dhcpcd-base"),
+    )
 }
 
 
