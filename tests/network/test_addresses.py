@@ -118,12 +118,14 @@ def test_a_dhcp_client_is_kept_alive_and_found_again(tmp_path: Path) -> None:
         command = pretended_client(tmp_path)
         first = KernelAddresses(tmp_path, client=command)
         await first.set_static("eth0", FIRST, OTHER_METRIC)
-        leased = await first.set_dhcp("eth0", within_s=10)
+        await first.start_dhcp("eth0")
+        leased = await first.leased("eth0", within_s=10)
         assert (leased.ip, leased.netmask) == ("10.3.0.7", "255.255.255.0")
         await first.close()
 
         second = KernelAddresses(tmp_path, client=command)
-        assert (await second.set_dhcp("eth0", within_s=10)).ip == "10.3.0.7"
+        await second.start_dhcp("eth0")
+        assert (await second.leased("eth0", within_s=10)).ip == "10.3.0.7"
         assert len(starts()) == 1
 
         os.kill(starts()[0], 9)
@@ -149,7 +151,8 @@ def test_without_a_client_there_is_no_lease(tmp_path: Path) -> None:
 def test_without_a_server_there_is_no_lease() -> None:
     async def scenario(addresses: Any) -> None:
         addresses.lease = None
+        await addresses.start_dhcp("eth0")
         with pytest.raises(NoLease):
-            await addresses.set_dhcp("eth0")
+            await addresses.leased("eth0")
 
     play_in_memory(scenario)

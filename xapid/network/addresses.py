@@ -43,10 +43,16 @@ class Addresses(Protocol):
     async def set_static(self, name: str, address: Address, metric: int) -> None:
         """Give the interface this address alone, and the default route of this metric."""
 
-    async def set_dhcp(self, name: str, within_s: float = LEASE_WITHIN_S) -> Address:
-        """Have a DHCP client for the interface, kept alive: the address it got. Raises NoLease.
+    async def start_dhcp(self, name: str) -> None:
+        """Have a DHCP client for the interface, kept alive; one that runs already goes on.
 
-        The client is kept although no answer came in time. One that runs already goes on.
+        Raises NoLease when none is installed.
+        """
+
+    async def leased(self, name: str, within_s: float = LEASE_WITHIN_S) -> Address:
+        """Wait for the address that the interface's client gets. Raises NoLease.
+
+        The client is kept although no answer came in time.
         """
 
     async def clear(self, name: str) -> None:

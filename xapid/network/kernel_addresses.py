@@ -62,7 +62,7 @@ class KernelAddresses:
         if address.gateway:
             await self._route(name, address.gateway, metric)
 
-    async def set_dhcp(self, name: str, within_s: float = LEASE_WITHIN_S) -> Address:
+    async def start_dhcp(self, name: str) -> None:
         client = self._clients.get(name)
         if client is None:
             await asyncio.to_thread(self._state.mkdir, mode=0o700, parents=True, exist_ok=True)
@@ -70,6 +70,8 @@ class KernelAddresses:
         if not client.runs:
             await self._take_all(name)
         client.start()
+
+    async def leased(self, name: str, within_s: float = LEASE_WITHIN_S) -> Address:
         try:
             async with asyncio.timeout(within_s):
                 return await self._appears(name)

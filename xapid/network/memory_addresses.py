@@ -34,15 +34,18 @@ class MemoryAddresses:
         self.metrics[name] = metric
         self.changed(name)
 
-    async def set_dhcp(self, name: str, within_s: float = LEASE_WITHIN_S) -> Address:
+    async def start_dhcp(self, name: str) -> None:
         await self._check(name)
         if name not in self.clients:
             self.addresses.pop(name, None)
         self.clients.add(name)
+        if self.lease is not None:
+            self.addresses[name] = self.lease
+            self.changed(name)
+
+    async def leased(self, name: str, within_s: float = LEASE_WITHIN_S) -> Address:
         if self.lease is None:
             raise NoLease(f"no DHCP server answered on {name} in {within_s:.0f} s")
-        self.addresses[name] = self.lease
-        self.changed(name)
         return self.lease
 
     async def clear(self, name: str) -> None:

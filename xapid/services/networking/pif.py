@@ -8,6 +8,8 @@ import ipaddress
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
 from ...datamodel.bond import Bond
 from ...datamodel.declare import NULL, Ref
 from ...datamodel.enums import BondMode, IpConfigurationMode
@@ -33,6 +35,7 @@ from ...datamodel.vlan import VLAN
 from ...db.store import Store
 from ...db.transaction import Transaction
 from ...network.addresses import Address
+from ...network.driver import NetworkError
 from ...network.links import Link, LinkKind
 from ...undo import Undo
 from ..ports import Call, implements, implements_static
@@ -48,6 +51,8 @@ from .records import (
 )
 from .uplinks import Uplinks, configuration_errors
 from .wires import WireService
+
+log = structlog.get_logger(__name__)
 
 Mode = IpConfigurationMode
 MAX_SERVERS = 3
@@ -209,6 +214,10 @@ class PIFService:
             if record.bond_slave_of != NULL:
                 raise CannotPlugBondSlave(pif)
             await self.bring_up(pif)
+        try:
+            await self.uplinks.leased(pif)
+        except NetworkError as error:
+            log.warning("an interface has no address yet", reason=str(error))
 
     async def bring_up(self, pif: Ref[PIF]) -> None:
         """As Uplinks does, and no bridge is left behind when it fails. `changing` is held."""
@@ -270,16 +279,38 @@ class PIFService:
                 raise CannotChangePIFProperties(pif)
             if record.management and mode is Mode.NONE:
                 raise PIFIsManagementInterface(pif)
-            if not record.management:
-                await self.change_address(record, wanted)
-                return
-            await self.guard.begin()
+            if record.management:
+                await self.guard.begin()
             try:
                 await self.change_address(record, wanted)
             except BaseException:
-                await self.guard.keep()
+                if record.management:
+                    await self.guard.keep()
                 raise
+        await self._await_lease(record, wanted)
+        if record.management:
             await self.guard.expect(self.store.get(pif).IP)
+
+    async def _await_lease(self, before: PIF, wanted: dict[str, Any]) -> None:
+        """Wait for the address that DHCP gives; without one, put back what was `before`.
+
+        Raises PIF_CONFIGURATION_ERROR.
+        """
+        try:
+            with configuration_errors(before.ref):
+                await self.uplinks.leased(before.ref)
+        except BaseException:
+            async with self.uplinks.changing:
+                now = self.store.find(PIF, before.ref)
+                if (
+                    now is not None
+                    and not now.IP
+                    and all(now.row[name] == value for name, value in wanted.items())
+                ):
+                    await self._apply(before.ref, {name: before.row[name] for name in wanted})
+                    if before.management:
+                        await self.guard.keep()
+            raise
 
     async def change_address(self, record: PIF, wanted: dict[str, Any]) -> None:
         """Record an address and give it to an interface that is up. `changing` is held."""

@@ -144,8 +144,8 @@ class Uplinks:
                         await self.addresses.clear(name)  # what is in a bridge has none of its own
                     try:
                         await self.configure(pif, bridge.name)
-                    except NoLease as error:  # guests need the uplink, and the client goes on
-                        log.warning("an interface has no address yet", reason=str(error))
+                    except NoLease as error:  # guests need the uplink all the same
+                        log.error("an interface gets no address", reason=str(error))
                 await self.store.set(ref, PIF.currently_attached, True)
                 undo.commit()
         finally:
@@ -181,21 +181,36 @@ class Uplinks:
         return BondPlan(members, KERNEL_MODES[bond.mode], master.MAC, master.MTU)
 
     async def configure(self, pif: PIF, bridge: str) -> None:
-        """Give the bridge the address that the PIF is configured to have. Raises NetworkError."""
+        """Give the bridge the address that the PIF is configured to have. Raises NetworkError.
+
+        One by DHCP comes later: see `leased`.
+        """
         mode = pif.ip_configuration_mode
         if mode is IpConfigurationMode.STATIC:
             metric = MANAGEMENT_METRIC if pif.management else OTHER_METRIC
             address = Address(pif.IP, pif.netmask, pif.gateway)
             await self.addresses.set_static(bridge, address, metric)
         elif mode is IpConfigurationMode.DHCP:
-            leased = await self.addresses.set_dhcp(bridge)
-            values = {"IP": leased.ip, "netmask": leased.netmask, "gateway": leased.gateway}
-            async with self.store.transaction() as tx:
-                tx.update(pif.ref, values)
+            await self.addresses.start_dhcp(bridge)
         elif not self._adopted(await self.bridges.look(bridge)):
             await self.addresses.clear(bridge)
         if mode is not IpConfigurationMode.NONE and pif.DNS:
             await self.addresses.set_dns(bridge, pif.DNS.split(","))
+
+    async def leased(self, ref: Ref[PIF]) -> None:
+        """Wait until a PIF that is to have an address by DHCP has it. Raises NoLease.
+
+        `changing` is not held: a server that does not answer keeps nobody from his network.
+        """
+        pif = self.store.get(ref)
+        if not pif.currently_attached or pif.ip_configuration_mode is not IpConfigurationMode.DHCP:
+            return
+        found = await self.addresses.leased(self.store.get(pif.network).bridge)
+        async with self.store.transaction() as tx:
+            now = tx.find(PIF, ref)
+            if now is not None and now.ip_configuration_mode is IpConfigurationMode.DHCP:
+                given = {"IP": found.ip, "netmask": found.netmask, "gateway": found.gateway}
+                tx.update(ref, given)
 
     @staticmethod
     def _adopted(bridge: Bridge | None) -> bool:
