@@ -13,6 +13,7 @@ from xapid.datamodel.vbd import VBD
 from xapid.datamodel.vif import VIF
 from xapid.datamodel.vm import VM
 from xapid.xen.plan import (
+    VIF_SCRIPT,
     BackendDisk,
     Boot,
     BootPaths,
@@ -213,6 +214,7 @@ def test_a_nic_is_emulated_only_for_hvm() -> None:
         "mac": "02:00:00:00:00:01",
         "bridge": "xapi0",
         "nictype": "vif_ioemu",
+        "script": str(VIF_SCRIPT),
         "mtu": 1400,
     }
 

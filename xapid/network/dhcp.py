@@ -20,11 +20,14 @@ log = structlog.get_logger(__name__)
 
 AGAIN_AFTER_S: Final = (1.0, 2.0, 5.0, 15.0, 60.0)
 END_WITHIN_S: Final = 5.0
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 Command = Callable[[str, Path], Sequence[str]]
 
 
 def _dhclient(name: str, leases: Path) -> Sequence[str]:
-    files = ("-pf", f"{leases}.pid", "-lf", f"{leases}.leases")
+    # Where its AppArmor profile lets it write.
+    kept = f"dhclient.{leases.name}"
+    files = ("-pf", f"/run/{kept}.pid", "-lf", f"/var/lib/dhcp/{kept}.leases")
     return ("dhclient", "-4", "-d", "-q", *files, name)
 
 
@@ -136,13 +139,13 @@ class DhcpClient:
 
 
 def _born(pid: int) -> str:
-    """When a process was started, which tells it from a later one of the same number."""
+    """When a process was started, and in which boot: no later one of its number has the same."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return ""
     fields = stat.rpartition(")")[2].split()
-    return "" if fields[0] in "ZX" else fields[19]
+    return "" if fields[0] in "ZX" else f"{fields[19]}@{BOOT_ID.read_text().strip()}"
 
 
 async def _ended(pid: int) -> None:

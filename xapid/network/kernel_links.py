@@ -7,10 +7,12 @@ import errno
 import socket
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
+from ..programs import ProgramMissing, ProgramTookTooLong, run
 from .driver import NetworkFailure, is_name
 from .links import BondPlan, Counters, Link, LinkKind, LinkTaken, NoSuchLink, vlan_name
 from .netlink import ALIAS, Gone, Netlink, refusals
@@ -29,6 +31,9 @@ BOND_MODES: Final = {
 }
 LAYER_2_3: Final = 2
 """Of a bond that hashes: by the MAC and IP addresses of what leaves."""
+
+BONDING: Final = Path("/sys/class/net/bonding_masters")
+LOAD_WITHIN_S: Final = 30.0
 
 RTMGRP_LINK, RTMGRP_IPV4_IFADDR = 0x1, 0x10
 EVENT_BUFFER: Final = 4 << 20  # bytes
@@ -111,6 +116,7 @@ class KernelLinks:
         await self.set_up(name, plan.mtu)
 
     async def _make_bond(self, name: str, plan: BondPlan, owner: str) -> Link:
+        await _load_bonding()
         first = await self._present(plan.members[0])
         values: dict[str, Any] = {
             "bond_mode": BOND_MODES[plan.mode],
@@ -183,6 +189,14 @@ class KernelLinks:
                 await self._netlink.link("set", index=await self._index(name), **values)
             except Gone as error:
                 raise NoSuchLink(f"{name} went away") from error
+
+
+async def _load_bonding() -> None:
+    """Have the kernel's module for bonds, which makes a bond0 of its own unless told not to."""
+    if BONDING.exists():
+        return
+    with suppress(ProgramMissing, ProgramTookTooLong):
+        await run(("modprobe", "bonding", "max_bonds=0"), deadline_s=LOAD_WITHIN_S)
 
 
 def _name_in(message: Any) -> str:

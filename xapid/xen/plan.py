@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from ..datamodel.enums import DomainType, VbdMode, VbdType
@@ -322,6 +322,9 @@ RATE_INTERVAL_US = 50_000
 
 MAX_RATE_KBS = 100_000_000
 
+VIF_SCRIPT = Path(__file__).resolve().with_name("vif-xapid")
+"""What libxl runs to plug a guest's interface into its bridge."""
+
 
 def plan_nic(vif: VIF, bridge: str, kind: DomainType, *, running: bool = False) -> dict[str, Any]:
     """The libxl_device_nic of a VIF; its device number is the VIF's `device`.
@@ -334,6 +337,7 @@ def plan_nic(vif: VIF, bridge: str, kind: DomainType, *, running: bool = False) 
         "mac": vif.MAC,
         "bridge": bridge,
         "nictype": "vif_ioemu" if emulated else "vif",
+        "script": str(VIF_SCRIPT),
     }
     if vif.MTU > 0:
         planned["mtu"] = vif.MTU
