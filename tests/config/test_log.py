@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import io
 import logging
+import os
+import socket
+import struct
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 import structlog
 
 from xapid import log
+from xapid.journal import Journal, leads_to_journal
+from xapid.xenworker.log import Log as WorkerLog
 
 
 @pytest.fixture(autouse=True)
@@ -54,21 +61,92 @@ def test_a_traceback_is_whole_and_shows_no_values() -> None:
     assert "hidden" not in stream.getvalue()
 
 
-def test_the_journal_gets_a_priority_on_every_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "journal"
-    with path.open("w") as stream:
-        found = path.stat()
-        monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
-        log.configure("info", stream)
-        structlog.get_logger("a").warning("careful", what="a\nb")
-        try:
-            raise ValueError("x")
-        except ValueError:
-            structlog.get_logger("a").exception("broke")
+class PretendedJournald:
+    """The socket of a journald, and what was sent to it."""
 
-    lines = path.read_text().splitlines()
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(path))
+        self.socket.settimeout(10)
+
+    def entry(self) -> dict[str, str]:
+        data, fields = self.socket.recv(1 << 20), {}
+        while data:
+            line, _, data = data.partition(b"\n")
+            name, given, value = line.partition(b"=")
+            if not given:
+                (length,) = struct.unpack("<Q", data[:8])
+                value, data = data[8 : 8 + length], data[8 + length + 1 :]
+            fields[name.decode()] = value.decode()
+        return fields
+
+
+@pytest.fixture
+def journald(tmp_path: Path) -> Iterator[PretendedJournald]:
+    made = PretendedJournald(tmp_path / "journald")
+    yield made
+    made.socket.close()
+
+
+@pytest.fixture
+def stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TextIO]:
+    """A stream that leads to the journal, as $JOURNAL_STREAM says."""
+    with (tmp_path / "stream").open("w+") as made:
+        found = os.fstat(made.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
+        yield made
+
+
+def test_the_journal_gets_a_field_for_each_value(
+    journald: PretendedJournald, stream: TextIO, tmp_path: Path
+) -> None:
+    log.configure("info", stream, journald.path)
+
+    with structlog.contextvars.bound_contextvars(call="7f3a21bc", method="VM.start"):
+        structlog.get_logger("a").warning("careful", ms=7, what="a\nb")
+
+    entry = journald.entry()
+    message = entry.pop("MESSAGE")
+    assert message.startswith("careful ms=7 what='a\\nb' ")
+    assert "call='7f3a21bc'" in message and "method='VM.start'" in message
+    assert entry == {
+        "PRIORITY": "4",
+        "SYSLOG_IDENTIFIER": "xapid",
+        "XAPID_EVENT": "careful",
+        "XAPID_CALL": "7f3a21bc",
+        "XAPID_METHOD": "VM.start",
+        "XAPID_MS": "7",
+        "XAPID_WHAT": "a\nb",
+    }
+    assert (tmp_path / "stream").read_text() == ""
+
+
+def test_a_traceback_is_one_entry(journald: PretendedJournald, stream: TextIO) -> None:
+    log.configure("info", stream, journald.path)
+
+    try:
+        raise ValueError("x")
+    except ValueError:
+        structlog.get_logger("a").exception("broke")
+
+    entry = journald.entry()
+    assert entry["PRIORITY"] == "3"
+    assert entry["MESSAGE"].startswith("broke\nTraceback")
+    assert entry["MESSAGE"].endswith("ValueError: x")
+
+
+def test_what_journald_does_not_take_has_its_priority_on_every_line(
+    stream: TextIO, tmp_path: Path
+) -> None:
+    log.configure("info", stream, tmp_path / "no-journald")
+    structlog.get_logger("a").warning("careful", what="a\nb")
+    try:
+        raise ValueError("x")
+    except ValueError:
+        structlog.get_logger("a").exception("broke")
+
+    lines = (tmp_path / "stream").read_text().splitlines()
     assert lines[0] == "<4>careful what='a\\nb'"
     assert lines[1] == "<3>broke"
     assert lines[-1] == "<3>ValueError: x"
@@ -77,5 +155,30 @@ def test_the_journal_gets_a_priority_on_every_line(
 
 @pytest.mark.parametrize("value", ["", "1:2", "x:y", "1"])
 def test_another_stream_is_no_journal(tmp_path: Path, value: str) -> None:
-    with (tmp_path / "file").open("w") as stream:
-        assert not log.is_journal(stream, {"JOURNAL_STREAM": value})
+    with (tmp_path / "file").open("w") as other:
+        assert not leads_to_journal(other, {"JOURNAL_STREAM": value})
+
+
+@pytest.mark.parametrize(
+    ("bound", "told"), [({"call": "7f3a21bc"}, "7f3a21bc"), ({}, ""), ({"call": "no id"}, "")]
+)
+def test_code_knows_for_which_call_it_runs(bound: dict[str, str], told: str) -> None:
+    with structlog.contextvars.bound_contextvars(**bound):
+        assert log.current_call() == told
+
+
+def test_xapid_xen_sends_the_call_as_a_field(
+    journald: PretendedJournald, stream: TextIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setattr("xapid.xenworker.log.Journal", partial(Journal, path=journald.path))
+    worker_log = WorkerLog(least="info")
+
+    worker_log.debug("too little")
+    worker_log.write("error", "libxl: no memory", "7f3a21bc")
+
+    entry = journald.entry()
+    worker_log.close()
+    assert entry["MESSAGE"] == "libxl: no memory"
+    assert entry["SYSLOG_IDENTIFIER"] == "xapid-xen"
+    assert (entry["PRIORITY"], entry["XAPID_CALL"]) == ("3", "7f3a21bc")

@@ -43,6 +43,7 @@ MAX_RUNNING: Final = 1_000
 MAX_OWN: Final = 1_000  # pending ones that clients made for themselves
 EXPIRE_EVERY_S: Final = 60.0
 _RETRY_S: Final = 5.0
+_REF: Final = "OpaqueRef:"
 _PROGRESS_STEP: Final = 0.01
 
 _RUNNING = (TaskAllowedOperations.CANCEL,)
@@ -163,12 +164,12 @@ class Tasks:
         """
         if self._stopping or len(self._runs) >= MAX_RUNNING:
             raise TooManyPendingTasks
-        ref = _new_ref()
+        ref = _ref_of(call)
         run = self._runs[ref] = _Run(call, volatile=False)
         call.adopt(ref)
         try:
             async with self._store.transaction() as tx:
-                tx.create(Task, self._first(label), ref=ref)
+                tx.create(Task, self._first(label), ref=ref, uuid=_uuid_of(ref))
         except BaseException:
             del self._runs[ref]
             raise
@@ -186,6 +187,7 @@ class Tasks:
         if self._stopping or len(self._runs) >= MAX_RUNNING:
             raise TooManyPendingTasks
         run = self._runs[task] = _Run(call, volatile=False)
+        call.id = call_id(task)
         call.adopt(task)
         try:
             async with self._store.transaction() as tx:
@@ -198,7 +200,10 @@ class Tasks:
     async def _run(self, ref: Ref[Task], run: _Run, work: Work) -> None:
         ended: Mapping[Field[Any], Any]
         try:
-            ended = self._succeeded(await work(run.call))
+            with structlog.contextvars.bound_contextvars(
+                call=run.call.id, method=run.call.method, user=run.call.user
+            ):
+                ended = self._succeeded(await work(run.call))
         except asyncio.CancelledError:
             ended = self._cancelled(ref) if run.cancel_asked else self._stopped()
         except Exception as error:
@@ -230,18 +235,19 @@ class Tasks:
         A client's cancel leaves the block as TaskCancelled.
         """
         call = ApiCall(self, label)
-        ref = _new_ref()
+        ref = _ref_of(call)
         run = self._runs[ref] = _Run(call, volatile=False)
         call.adopt(ref)
         call.runner = asyncio.current_task()
         try:
             async with self._store.transaction() as tx:
-                tx.create(Task, self._first(label), ref=ref)
+                tx.create(Task, self._first(label), ref=ref, uuid=_uuid_of(ref))
         except BaseException:
             del self._runs[ref]
             raise
         try:
-            yield call
+            with structlog.contextvars.bound_contextvars(call=call.id, method=label):
+                yield call
         except asyncio.CancelledError:
             call.runner = None
             if not run.cancel_asked:
@@ -263,14 +269,15 @@ class Tasks:
 
     def open_volatile(self, call: ApiCall) -> Ref[Task]:
         """A task in memory for a call that has none; it appears as soon as nothing is open."""
-        ref = _new_ref()
+        ref = _ref_of(call)
         run = self._runs[ref] = _Run(call, volatile=True)
         run.made = self._beside(self._make(ref, call.method))
         return ref
 
     async def _make(self, ref: Ref[Task], label: str) -> None:
         async with self._store.transaction() as tx:
-            tx.create(Task, self._first(label), ref=ref, volatile=True)
+            first = self._first(label)
+            tx.create(Task, first, ref=ref, uuid=_uuid_of(ref), volatile=True)
 
     async def close_volatile(self, call: ApiCall) -> None:
         """Remove the task of a synchronous call that has ended."""
@@ -374,8 +381,10 @@ class Tasks:
         own = (task for task in self._store.all(Task) if task.ref not in self._runs)
         if sum(task.status in _UNFINISHED for task in own) >= MAX_OWN:
             raise TooManyPendingTasks
+        ref: Ref[Task] = Ref(f"{_REF}{uuid.uuid4()}")
+        first = self._first(label, description, own=True)
         async with self._store.transaction() as tx:
-            return tx.create(Task, self._first(label, description, own=True))
+            return tx.create(Task, first, ref=ref, uuid=_uuid_of(ref))
         raise AssertionError  # the block above returns or raises
 
     @implements(Task.cancel)
@@ -409,5 +418,15 @@ class Tasks:
             tx.destroy(task)
 
 
-def _new_ref() -> Ref[Task]:
-    return Ref(f"OpaqueRef:{uuid.uuid4()}")
+def call_id(task: Ref[Task]) -> str:
+    """The id of the call that a task stands for: its log lines are found by it."""
+    return _uuid_of(task)[:8]
+
+
+def _ref_of(call: ApiCall) -> Ref[Task]:
+    """A new reference for the task of a call: whoever has it has the call's id, too."""
+    return Ref(f"{_REF}{call.id}{str(uuid.uuid4())[8:]}")
+
+
+def _uuid_of(task: Ref[Task]) -> str:
+    return task.removeprefix(_REF)

@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from ..log import current_call
 from .errors import XenUnavailable, error_for
 from .protocol import HEADER_SIZE, ProtocolError, body_length, decode_body, encode
 from .types import JSON
@@ -163,7 +164,7 @@ class Link:
 
 def _encode(op: str, number: int, args: JSON) -> bytes:
     try:
-        return encode({"id": number, "op": op, "args": args})
+        return encode({"id": number, "op": op, "args": args, "call": current_call()})
     except (ProtocolError, TypeError) as error:
         raise error_for(op, -6, "ERROR_INVAL", [str(error)]) from None
 

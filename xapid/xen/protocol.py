@@ -1,13 +1,14 @@
 """The frames that xapid and xapid-xen exchange, and the limits both sides keep.
 
 A frame is a 4-byte big-endian length and that many bytes of one JSON object. The client sends
-`{"id", "op", "args"}` and `{"cancel": id}`; the worker answers `{"id", "ok"}` or `{"id", "error"}`,
-before that perhaps `{"id", "progress"}`, and at any time sends `{"event": "domains", "domains",
-"generation"}`.
+`{"id", "op", "args", "call"}` and `{"cancel": id}`; the worker answers `{"id", "ok"}` or
+`{"id", "error"}`, before that perhaps `{"id", "progress"}`, and at any time sends
+`{"event": "domains", "domains", "generation"}`.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +20,9 @@ MAX_FRAME = 16 << 20
 
 MAX_REQUESTS = 4096
 """Requests of one client that may be unanswered at the same time."""
+
+CALL_ID = re.compile(r"([0-9a-f]{8})?")
+"""The id of the call of a client that a request is part of, which goes into the log; or none."""
 
 LOG_LINES = 20
 """How many of an operation's last libxl log lines go with its error."""

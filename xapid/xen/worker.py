@@ -20,7 +20,7 @@ from .protocol import EXIT_NO_XEN
 
 log = structlog.get_logger("xapid-xen")
 
-_LINE = re.compile(rb"(debug|info|warning|error) (.*)")
+_LINE = re.compile(rb"(debug|info|warning|error)(?:\[([0-9a-f]{8})\])? (.*)")
 _READ_SIZE = 1 << 16
 _LONGEST_LINE = 1 << 13
 _GRACE_S = 5.0
@@ -38,6 +38,7 @@ class WorkerCommand:
     poll_s: float = 2.0
     stop_within_s: float = 60.0
     environment: tuple[tuple[str, str], ...] = ()
+    log_level: str = "debug"
 
     def arguments(self, parent_fd: int | None) -> list[str]:
         """Return the whole command line; parent_fd: None for a worker that runs by itself."""
@@ -50,6 +51,7 @@ class WorkerCommand:
             *("--contexts", str(self.contexts), "--builds", str(self.builds)),
             *("--poll-ms", str(round(self.poll_s * 1000))),
             *("--stop-ms", str(round(self.stop_within_s * 1000))),
+            *("--log-level", self.log_level),
         ]
 
 
@@ -176,7 +178,8 @@ class _LogPump:
     def _pass_on(self, line: bytes) -> None:
         match = _LINE.fullmatch(line)
         level = match[1].decode() if match else "warning"
-        text = (match[2] if match else line).decode("utf-8", "replace")
+        text = (match[3] if match else line).decode("utf-8", "replace")
+        about = {"call": match[2].decode()} if match and match[2] else {}
         if level == "error":
             self._worker.last_error = text
-        getattr(log, level)(text, pid=self._worker.process.pid)
+        getattr(log, level)(text, pid=self._worker.process.pid, **about)

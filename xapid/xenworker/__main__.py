@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 from typing import NoReturn
 
+from xapid.journal import PRIORITIES
 from xapid.xen.protocol import EXIT_BUG, EXIT_NO_XEN, EXIT_USAGE
 
 from .log import Log
@@ -50,6 +51,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--poll-ms", type=int, default=2000, help="look at the domains so often")
     parser.add_argument(
         "--stop-ms", type=int, default=60_000, help="how long to wait for operations at the end"
+    )
+    parser.add_argument(
+        "--log-level", choices=tuple(PRIORITIES), default="debug", help="the least to log"
     )
     parser.add_argument("--version", action=_Version, nargs=0)
     args = parser.parse_args(argv)
@@ -107,7 +111,7 @@ def main(argv: list[str] | None = None) -> NoReturn:
     prepare_environment()
     if args.parent_fd is not None:
         os.set_inheritable(args.parent_fd, False)
-    log = Log()
+    log = Log(least=args.log_level)
     code = _serve(args, log)
     log.close()
     # Threads may still be inside libxl; nothing of theirs is worth waiting for.

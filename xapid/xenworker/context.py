@@ -50,6 +50,7 @@ class Context:
         self._lines: deque[str] = deque(maxlen=LOG_LINES)
         self._lock = threading.Lock()
         self._on_progress: Callable[[float], None] | None = None
+        self._call = ""
         self._source, self._sink = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._source.setblocking(False)
         self._sink.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
@@ -73,18 +74,23 @@ class Context:
             raise LibxlError(rc, "libxl_ctx_alloc", detail)
         return out[0]
 
-    def begin(self, on_progress: Callable[[float], None] | None = None) -> None:
-        """Start to gather log lines for an operation; progress goes to `on_progress` (0 to 1)."""
+    def begin(self, on_progress: Callable[[float], None] | None = None, call: str = "") -> None:
+        """Start to gather log lines for an operation; progress goes to `on_progress` (0 to 1).
+
+        call: the id of the client's call that the operation is part of.
+        """
         with self._lock:
             self._drain()
             self._lines.clear()
             self._on_progress = on_progress
+            self._call = call
 
     def end(self) -> list[str]:
         """Return the operation's last log lines, oldest first."""
         with self._lock:
             self._drain()
             self._on_progress = None
+            self._call = ""
             return list(self._lines)
 
     def drain(self) -> None:
@@ -112,5 +118,7 @@ class Context:
         if self._allocated:
             where = raw_context.decode("utf-8", "replace")
             self._log.write(
-                _LEVELS[min(level, len(_LEVELS) - 1)], f"{where} ({self._purpose}): {message}"
+                _LEVELS[min(level, len(_LEVELS) - 1)],
+                f"{where} ({self._purpose}): {message}",
+                self._call,
             )

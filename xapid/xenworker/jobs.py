@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -40,6 +41,10 @@ class Job:
         """A domid: two jobs that name the same one never run at the same time."""
         self.on_end: Callable[[Any, LibxlError | None, list[str]], None] = lambda *_: None
         self.on_progress: Callable[[float], None] | None = None
+        self.call = ""
+        """The id of the client's call that it is part of, if it is."""
+        self.elapsed_s = 0.0
+        """How long it ran, once it has."""
         self._native = native
         self._work = work
         self._cancelled = threading.Event()
@@ -84,7 +89,8 @@ class Job:
     def run(self, context: Context) -> tuple[Any, LibxlError | None, list[str]]:
         """Do the work in `context`: its value or error, and its log lines."""
         value, error = None, None
-        context.begin(self.on_progress)
+        began = time.monotonic()
+        context.begin(self.on_progress, self.call)
         with self._lock:
             self._context = context
         try:
@@ -99,6 +105,7 @@ class Job:
                 self._context = None
             self._ended.set()
             lines = context.end()
+            self.elapsed_s = time.monotonic() - began
         return value, error, lines
 
     def _abort_until_ended(self) -> None:

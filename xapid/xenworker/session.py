@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from xapid.xen.protocol import (
+    CALL_ID,
     LOG_LINES,
     MAX_REQUESTS,
     FrameDecoder,
@@ -17,7 +18,7 @@ from xapid.xen.protocol import (
     encode,
 )
 
-from .jobs import Job
+from .jobs import Job, Kind
 from .log import Log
 from .native import LibxlError, Native
 from .registry import JSON
@@ -162,28 +163,35 @@ class Session:
                 self._cancel(job)
             return
         number, name, args = message.get("id"), message.get("op"), message.get("args", {})
+        call = message.get("call", "")
         if type(number) is not int or not isinstance(name, str) or not isinstance(args, dict):
             raise ProtocolError("a frame is neither a request nor a cancel")
+        if not isinstance(call, str) or not CALL_ID.fullmatch(call):
+            raise ProtocolError("a request names no call as calls are named")
         with self._lock:
             if number in self._jobs or len(self._jobs) >= MAX_REQUESTS:
                 raise ProtocolError("the id is in use, or too many requests are unanswered")
-        self._begin(number, name, args)
+        self._begin(number, name, args, call)
 
-    def _begin(self, number: int, name: str, args: JSON) -> None:
+    def _begin(self, number: int, name: str, args: JSON, call: str) -> None:
         try:
             job = self._start(name, args)
         except LibxlError as error:
             self._outbox.put({"id": number, "error": self._describe(error, [])})
             return
-        job.on_end = lambda value, error, lines: self._end(number, value, error, lines)
+        job.call = call
+        job.on_end = lambda value, error, lines: self._end(number, job, value, error, lines)
         job.on_progress = lambda share: self._outbox.put({"id": number, "progress": share})
         with self._lock:
             self._jobs[number] = job
         self._submit(job)
 
-    def _end(self, number: int, value: Any, error: LibxlError | None, lines: list[str]) -> None:
+    def _end(
+        self, number: int, job: Job, value: Any, error: LibxlError | None, lines: list[str]
+    ) -> None:
         with self._lock:
             del self._jobs[number]
+        self._say(job, error)
         if error is None:
             answer = {"id": number, "ok": value}
         else:
@@ -194,6 +202,14 @@ class Session:
             failure = LibxlError(self._native.lib.ERROR_BUFFERFULL, "answer", str(problem))
             self._outbox.put({"id": number, "error": self._describe(failure, [])})
         self._after_job()
+
+    def _say(self, job: Job, error: LibxlError | None) -> None:
+        """One line for what was changed on behalf of a call."""
+        if not job.call or job.kind is Kind.READ:
+            return
+        outcome = "done" if error is None else self._native.error_name(error.rc)
+        elapsed_ms = round(job.elapsed_s * 1000)
+        self._log.write("info", f"{job.name} outcome={outcome} ms={elapsed_ms}", job.call)
 
     def _describe(self, error: LibxlError, lines: list[str]) -> JSON:
         log = [*lines, error.detail] if error.detail else lines
