@@ -13,6 +13,7 @@ from xapid.datamodel.vbd import VBD
 from xapid.datamodel.vif import VIF
 from xapid.datamodel.vm import VM
 from xapid.xen.plan import (
+    BLOCK_SCRIPT,
     VIF_SCRIPT,
     BackendDisk,
     Boot,
@@ -199,6 +200,14 @@ def test_a_disk_is_planned_read_only_unless_its_mode_says_otherwise() -> None:
     assert writable["readwrite"] == 1 and writable["pdev_path"] == "/srv/disk.raw"
     assert read_only["readwrite"] == 0
     assert (drive["vdev"], drive["is_cdrom"], drive["readwrite"]) == ("hdd", 1, 0)
+
+
+def test_only_what_the_kernel_serves_is_plugged_by_our_own_script() -> None:
+    kernel = plan_disk(vbd(), BackendDisk("/srv/disk.raw", "raw", "phy"), DomainType.PV)
+    qemu = plan_disk(vbd(), BackendDisk("/srv/disk.qcow2", "qcow2", "qdisk"), DomainType.PV)
+
+    assert kernel["script"] == str(BLOCK_SCRIPT)
+    assert "script" not in qemu
 
 
 def test_an_empty_drive_has_no_path() -> None:

@@ -298,6 +298,10 @@ def vdev(userdevice: str, kind: DomainType, *, is_cd: bool) -> str:
     return "xvd" + (chr(ord("a") + high - 1) if high else "") + chr(ord("a") + low)
 
 
+BLOCK_SCRIPT = Path(__file__).resolve().with_name("block-xapid")
+"""What libxl runs to give blkback the device behind a guest's disk."""
+
+
 def plan_disk(vbd: VBD, disk: BackendDisk, kind: DomainType) -> dict[str, Any]:
     """The libxl_device_disk of a VBD."""
     is_cd = vbd.type is VbdType.CD
@@ -311,6 +315,8 @@ def plan_disk(vbd: VBD, disk: BackendDisk, kind: DomainType) -> dict[str, Any]:
     if disk.format != "empty":
         planned["pdev_path"] = disk.path
         planned["backend"] = disk.backend
+        if disk.backend == "phy":
+            planned["script"] = str(BLOCK_SCRIPT)
     if disk.direct_io_safe:
         planned["direct_io_safe"] = True
     return planned
