@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,15 @@ class Site:
         """A client on the TCP socket that does not begin with TLS."""
         assert self.server.https_address is not None
         client = Client(*await asyncio.open_connection(*self.server.https_address))
+        self.clients.append(client)
+        return client
+
+    async def connect_tls(self) -> Client:
+        """A client over TLS that trusts the server's certificate."""
+        assert self.server.https_address is not None
+        trusting = ssl.create_default_context(cafile=self.path.parent / "tls/server.crt")
+        made = await asyncio.open_connection(*self.server.https_address, ssl=trusting)
+        client = Client(*made)
         self.clients.append(client)
         return client
 

@@ -304,6 +304,16 @@ class TestDeadlines:
         assert await client.closed()
 
 
+async def test_a_long_answer_arrives_whole_over_tls(site: Any, call: Any) -> None:
+    site.echo.reply = Answer([b"x" * 100_000] * 50)
+    client = await site.connect_tls()
+
+    client.send(call())
+    status, _, body = await asyncio.wait_for(client.response(), 10)
+
+    assert (status, len(body)) == (200, 5_000_000)
+
+
 async def test_a_long_answer_lets_others_in_between(site: Any, call: Any) -> None:
     site.echo.reply = Answer([b"x" * 100_000] * 200)
     long, short = await site.connect(), await site.connect()

@@ -74,7 +74,8 @@ class Connection(RequestHandler):
         super().connection_made(transport)
         if isinstance(transport, asyncio.WriteTransport):
             # An answer counts as sent when nothing of it is left here, so that deadlines hold.
-            transport.set_write_buffer_limits(high=0)
+            # Not 0: over TLS asyncio pauses at that size even where nothing is left, for ever.
+            transport.set_write_buffer_limits(high=1)
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
