@@ -121,7 +121,9 @@ class Daemon:
         return self.state / "mock-xen"
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "xapid", "--state-dir", str(self.state)]
+        # Nothing that the administrator of this machine has decided.
+        command = [sys.executable, "-m", "xapid", "--config", os.devnull]
+        command += ["--state-dir", str(self.state)]
         command += ["--https", "127.0.0.1:0", "--socket", str(self.socket), "--xen", "mock"]
         self.process = subprocess.Popen(
             [*command, *self.arguments],
