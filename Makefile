@@ -6,7 +6,7 @@ TORTURE_KILLS ?= 200
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run check test test-xen torture bench lock wheel docs deb clean
+.PHONY: help venv run check test test-xen torture bench lock sdist wheel docs deb clean
 
 help:
 	@echo "make run       set up and start xapid on the mock: state in ./.xapid, https://127.0.0.1:8443"
@@ -18,7 +18,8 @@ help:
 	@echo "make bench     how soon many waiting clients hear of a change"
 	@echo "make venv      only set up .venv"
 	@echo "make docs      write docs/api.md and docs/configuration.md from the declarations"
-	@echo "make wheel     build dist/*.whl for this Python and this Xen"
+	@echo "make sdist     build dist/xapid-*.tar.gz, the sources"
+	@echo "make wheel     build dist/*.whl from it, for this Python and this Xen"
 	@echo "make deb       build dist/xapid_*.deb for this release of Debian"
 	@echo "make lock      resolve the dependencies again"
 
@@ -57,8 +58,15 @@ docs: venv
 	$(BIN)/python -m xapid.datamodel.document > docs/api.md
 	$(BIN)/python -m xapid.config.document > docs/configuration.md
 
-wheel: venv
-	$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation -w dist .
+sdist: venv
+	@mkdir -p dist
+	$(BIN)/python -c 'from setuptools import build_meta; print("dist/" + build_meta.build_sdist("dist"))' | tail -1
+
+# From what sdist packed, so that nothing is missing there.
+wheel: sdist
+	$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w dist \
+		"$$(ls -t dist/xapid-*.tar.gz | head -1)"
+	@ls -t dist/xapid-*.whl | head -1
 
 deb:
 	tools/build-deb
