@@ -17,7 +17,8 @@ from xapid.datamodel.network import Network
 from xapid.datamodel.registry import METHODS, Kind
 from xapid.datamodel.vm import VM
 from xapid.db.failures import StorageFailure
-from xapid.rpc.dispatch import ROLES, Dispatcher, Miswired
+from xapid.rpc.dispatch import ROLES, Dispatcher
+from xapid.rpc.wiring import Miswired
 from xapid.services.ports import Call, checks, implements, overrides
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -16,13 +17,13 @@ from ..datamodel.errors import (
     HandleInvalid,
     InvalidPatch,
     RBACPermissionDenied,
-    SessionInvalid,
 )
 from ..datamodel.pool_patch import PoolPatch
 from ..datamodel.task import Task
 from ..db.store import Store
 from ..db.text import shown
 from ..rpc import answers
+from ..rpc.audit import Told
 from ..rpc.call import ApiCall
 from ..rpc.dispatch import ROLES
 from ..rpc.failures import api_error
@@ -78,25 +79,36 @@ class PatchUpload:
         try:
             if request.query.keys() - PARAMETERS or request.headers.get("Content-Encoding"):
                 return plain(400, "the query may hold session_id and task_id, the body is a patch")
-            live = self._authorized(request)
+            live = self._sessions.check(_session_of(request))
             call = ApiCall(self._tasks, METHOD, user=live.user, session=live.ref, peer=peer)
-            async with self._turn:
-                task = await self._begin(request, call)
-                await self._end(call)
+            async with self._told(call):
+                _check_role(live)
+                async with self._turn:
+                    task = await self._begin(request, call)
+                    await self._end(call)
         except ApiError as error:
             return _refusal(error.wire())
         except Exception as error:
             return _refusal(api_error(error).wire())
         return self._answer(task)
 
-    def _authorized(self, request: BaseRequest) -> LiveSession:
-        given = request.query.getall("session_id", [])
-        if len(given) != 1:
-            raise SessionInvalid("")
-        live = self._sessions.check(given[0])
-        if ROLES[live.role] < ROLES[LEAST_ROLE]:
-            raise RBACPermissionDenied(METHOD, f"the role {LEAST_ROLE} is needed")
-        return live
+    @asynccontextmanager
+    async def _told(self, call: ApiCall) -> AsyncIterator[None]:
+        """Say in the log who sent what, and how it ended."""
+        line, outcome = Told(self._store), "failed"
+        try:
+            yield
+            record = self._store.find(Task, call.task)
+            done = record is not None and record.status is TaskStatusType.SUCCESS
+            outcome = "done" if done else next(iter(record.error_info if record else ()), outcome)
+        except ApiError as error:
+            outcome = error.code
+            raise
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        finally:
+            line.ended(call, outcome)
 
     async def _begin(self, request: BaseRequest, call: ApiCall) -> Ref[Task]:
         """Start the work under its task. Raises HANDLE_INVALID, OPERATION_NOT_ALLOWED."""
@@ -150,6 +162,16 @@ class PatchUpload:
             return _refusal(list(record.error_info))
         reference = record.result.removeprefix("<value>").removesuffix("</value>")
         return web.Response(text=reference + "\n", headers=HEADERS)
+
+
+def _session_of(request: BaseRequest) -> str:
+    given = request.query.getall("session_id", [])
+    return given[0] if len(given) == 1 else ""
+
+
+def _check_role(live: LiveSession) -> None:
+    if ROLES[live.role] < ROLES[LEAST_ROLE]:
+        raise RBACPermissionDenied(METHOD, f"the role {LEAST_ROLE} is needed")
 
 
 def _refusal(error: list[str]) -> web.Response:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import os
 import secrets
 import stat
@@ -23,6 +22,7 @@ from ..datamodel.declare import Ref
 from ..datamodel.errors import ChangePasswordRejected, SessionAuthenticationFailed, TooBusy
 from ..datamodel.user import User
 from ..db.store import Store
+from .addresses import one_client
 from .call import LOCAL
 
 R = TypeVar("R")
@@ -51,7 +51,7 @@ class Throttle:
 
     def check(self, peer: str) -> None:
         """Raise SessionAuthenticationFailed while the peer has to wait."""
-        count, last = self._failures.get(_group(peer), (0, 0.0))
+        count, last = self._failures.get(one_client(peer), (0, 0.0))
         if count < _CHEAP_FAILURES:
             return
         pause = min(2.0 ** (count - _CHEAP_FAILURES), _LONGEST_PAUSE_S)
@@ -60,30 +60,19 @@ class Throttle:
 
     def suspects(self, peer: str) -> bool:
         """Whether the peer's last try failed."""
-        return _group(peer) in self._failures
+        return one_client(peer) in self._failures
 
     def failed(self, peer: str) -> None:
         if peer == LOCAL:  # only root and a group that needs no password can reach that socket
             return
-        group = _group(peer)
+        group = one_client(peer)
         count, _ = self._failures.pop(group, (0, 0.0))
         self._failures[group] = (min(count + 1, 64), self._time())
         if len(self._failures) > _MAX_PEERS:
             self._failures.popitem(last=False)
 
     def succeeded(self, peer: str) -> None:
-        self._failures.pop(_group(peer), None)
-
-
-def _group(peer: str) -> str:
-    """Addresses that one client can choose among count as one."""
-    try:
-        address = ipaddress.ip_address(peer.partition("%")[0])
-    except ValueError:
-        return peer
-    if address.version == 6:
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return peer
+        self._failures.pop(one_client(peer), None)
 
 
 class Accounts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final
@@ -11,7 +11,7 @@ from typing import Any, Final
 import structlog
 
 from ..datamodel.coverage import NOT_YET
-from ..datamodel.declare import NULL, RefTo, RefType
+from ..datamodel.declare import RefTo, RefType
 from ..datamodel.errors import (
     ApiError,
     FieldTypeError,
@@ -20,6 +20,7 @@ from ..datamodel.errors import (
     MessageParameterCountMismatch,
     NotImplementedYet,
     RBACPermissionDenied,
+    SessionInvalid,
     TaskCancelled,
     TooBusy,
 )
@@ -29,16 +30,21 @@ from ..datamodel.session import Session
 from ..db.store import Store
 from ..db.text import clean_text
 from . import answers
+from .addresses import one_client
 from .answers import Answer
 from .arrivals import ARRIVED_AT
+from .audit import told
 from .call import ApiCall
-from .derived import Derived, FieldCheck, References, SessionAccessors
+from .derived import Derived, References, SessionAccessors
 from .events import Events
 from .explain import explain
 from .failures import STOPPING, api_error
+from .figures import CallFigures
 from .parameters import Check, checker
 from .sessions import SHOWN, LiveSession, Sessions
 from .tasks import Tasks
+from .turns import Turns
+from .wiring import Found
 from .xmlrpc import Request
 
 log = structlog.get_logger(__name__)
@@ -62,19 +68,6 @@ _ON_OBJECT: Final = {
     Kind.GET_RECORD,
     Kind.DESTROY,
 }
-_SILENT: Final = {
-    Kind.GET,
-    Kind.GET_ALL,
-    Kind.GET_ALL_RECORDS,
-    Kind.GET_RECORD,
-    Kind.GET_BY_UUID,
-    Kind.GET_BY_NAME_LABEL,
-}
-_SILENT_MESSAGES: Final = {"event.next", "event.get_current_id"}
-
-
-class Miswired(Exception):  # noqa: N818
-    """Messages and implementations do not match; the text names each fault."""
 
 
 @dataclass(slots=True)
@@ -107,8 +100,8 @@ class Dispatcher:
 
     implementations: the objects whose methods say with `implements`, `overrides` and `checks`
     what they are for. not_yet: the messages that have none and answer NOT_IMPLEMENTED. reached:
-    told at which address of the host each call with a session came in. Raises Miswired unless
-    every other message has exactly one.
+    told at which address of the host each call with a session came in. turns: lets calls in.
+    observer: told of each call. Raises Miswired unless every other message has exactly one.
     """
 
     def __init__(
@@ -120,11 +113,15 @@ class Dispatcher:
         *,
         not_yet: Collection[str] = NOT_YET,
         reached: Callable[[str], None] = lambda address: None,
+        turns: Turns | None = None,
+        observer: CallFigures | None = None,
     ) -> None:
         self._reached = reached
+        self._turns = turns or Turns()
+        self._observer = observer
         self._sessions = sessions
         self._tasks = tasks
-        found = _Found([*implementations, tasks], not_yet)
+        found = Found([*implementations, tasks], not_yet)
         self._derived = Derived(store, found.checks)
         self._own = SessionAccessors(sessions)
         self._references = References(store)
@@ -136,7 +133,7 @@ class Dispatcher:
 
     # Wiring
 
-    def _route(self, method: Method, found: _Found) -> Route:
+    def _route(self, method: Method, found: Found) -> Route:
         checks = tuple(
             checker(
                 param.name, param.type, self._references, null=place > 0 or not _on_object(method)
@@ -170,43 +167,90 @@ class Dispatcher:
     # Answering
 
     async def answer(self, request: Request, peer: str) -> Answer:
-        """Answer one call; never raises for what a client did."""
-        try:
-            return await self._answer(request, peer)
-        except Exception as error:
-            return answers.failure(api_error(error).wire())
+        """Answer one call; never raises for what a client did.
 
-    async def _answer(self, request: Request, peer: str) -> Answer:
+        peer: where it came from; "" is the daemon itself, which needs no turn.
+        """
         name, raw_params = request
         asynchronous = name.startswith(ASYNC)
         route = self._routes.get(name[len(ASYNC) :] if asynchronous else name)
-        if route is None or (asynchronous and not route.method.asynchronous):
-            raise MessageMethodUnknown(clean_text(name, SHOWN))
-        method = route.method
-        if not method.session:
-            call = ApiCall(self._tasks, method.name, peer=peer)
-        else:
+        if route is not None and asynchronous and not route.method.asynchronous:
+            route = None
+        began, code = monotonic(), ""
+        try:
+            if route is None:
+                await self._turn(one_client(peer))
+                raise MessageMethodUnknown(clean_text(name, SHOWN))
+            return await self._answer(route, raw_params, peer, asynchronous=asynchronous)
+        except Exception as error:
+            found = api_error(error)
+            code = found.code
+            return answers.failure(found.wire())
+        finally:
+            if code or not asynchronous:  # an asynchronous call that began ends later
+                self._observe(route, code, began)
+
+    async def _answer(
+        self, route: Route, raw_params: Sequence[Any], peer: str, *, asynchronous: bool
+    ) -> Answer:
+        method, live = route.method, None
+        if method.session:
             if not raw_params:
                 raise MessageParameterCountMismatch(method.name, route.required, 0)
-            live = self._session(raw_params[0])
-            _check_role(live, method)
-            self._reached(ARRIVED_AT.get())
-            raw_params = raw_params[1:]
+            live, raw_params = await self._session(raw_params[0], peer), raw_params[1:]
             call = ApiCall(self._tasks, method.name, user=live.user, session=live.ref, peer=peer)
-        values = route.values(raw_params, call)
+        else:
+            await self._turn(one_client(peer))
+            call = ApiCall(self._tasks, method.name, peer=peer)
+        values = self._checked(route, raw_params, call, live)
         if asynchronous:
             return await self._begin(route, call, values)
         if route.inline is not None:
-            return answers.success(method.result, route.inline(call, *values))
-        if route.whole is not None:
-            return await route.whole(call, *values)
-        result = await self._run(route, call, values)
-        return answers.success(method.result, result)
+            answer = answers.success(method.result, route.inline(call, *values))
+        elif route.whole is not None:
+            answer = await route.whole(call, *values)
+        else:
+            answer = answers.success(method.result, await self._run(route, call, values))
+        if live is not None:
+            self._turns.charge(_caller(live, peer), answer.length)
+        return answer
 
-    def _session(self, raw_session: Any) -> LiveSession:
-        if type(raw_session) is not str:
-            raise FieldTypeError("session_id")
-        return self._sessions.check(raw_session)
+    async def _turn(self, caller: str) -> None:
+        if caller:
+            await self._turns.enter(caller)
+
+    async def _session(self, raw_session: Any, peer: str) -> LiveSession:
+        """The session, once it is its user's turn. Who has none is known by the address alone."""
+        try:
+            if type(raw_session) is not str:
+                raise FieldTypeError("session_id")
+            live = self._sessions.check(raw_session)
+        except ApiError:
+            await self._turn(one_client(peer))
+            raise
+        await self._turn(_caller(live, peer))
+        if self._sessions.find(live.ref) is None:
+            raise SessionInvalid(clean_text(live.ref, SHOWN))
+        self._reached(ARRIVED_AT.get())
+        return live
+
+    def _checked(
+        self, route: Route, raw_params: Sequence[Any], call: ApiCall, live: LiveSession | None
+    ) -> list[Any]:
+        """The parameters' values, where the role allows the call. Raises ApiError."""
+        try:
+            if live is not None:
+                _check_role(live, route.method)
+            return route.values(raw_params, call)
+        except ApiError as error:
+            if (refused := told(self._store, route.method, raw_params)) is not None:
+                refused.ended(call, error.code)
+            raise
+
+    def _observe(self, route: Route | None, code: str, began: float) -> None:
+        if self._observer is not None:
+            method = route.method if route is not None else None
+            self._observer.answered(method, code, monotonic() - began)
 
     async def _begin(self, route: Route, call: ApiCall, values: list[Any]) -> Answer:
         """Start an asynchronous call: its task is the answer."""
@@ -214,6 +258,19 @@ class Dispatcher:
         _check_implemented(route)
 
         async def work(call: ApiCall) -> tuple[str, str]:
+            began, code = monotonic(), ""
+            try:
+                return await encoded(call)
+            except asyncio.CancelledError:
+                code = TaskCancelled.code
+                raise
+            except Exception as error:
+                code = error.code if isinstance(error, ApiError) else InternalError.code
+                raise
+            finally:
+                self._observe(route, code, began)
+
+        async def encoded(call: ApiCall) -> tuple[str, str]:
             if route.whole is not None:
                 answer = await route.whole(call, *values)
                 return "", answers.value_of(answer).decode()
@@ -246,10 +303,11 @@ class Dispatcher:
         """Run the handler under the call's log context, and say in the log what it changed."""
         method = route.method
         _check_implemented(route)
+        line = told(self._store, method, values)
         with structlog.contextvars.bound_contextvars(
             call=call.id, method=method.name, user=call.user
         ):
-            began, outcome = monotonic(), "failed"
+            outcome = "failed"
             try:
                 if route.inline is not None:
                     result = route.inline(call, *values)
@@ -257,20 +315,22 @@ class Dispatcher:
                     assert route.run is not None  # noqa: S101 - it is implemented
                     result = await route.run(call, *values)
                 outcome = "done"
+                if line is not None and isinstance(method.result, RefType):
+                    line.made(result)
                 return result
             except asyncio.CancelledError:
                 outcome = "cancelled"
                 raise
             except Exception as error:
-                told = api_error(error)
-                outcome = told.code
-                self._explain(method, told)
-                if told is error:
+                found = api_error(error)
+                outcome = found.code
+                self._explain(method, found)
+                if found is error:
                     raise
-                raise told from error
+                raise found from error
             finally:
-                if method.kind not in _SILENT and method.name not in _SILENT_MESSAGES:
-                    self._log(method, call, values, outcome, began)
+                if line is not None:
+                    line.ended(call, outcome)
 
     def _explain(self, method: Method, error: ApiError) -> None:
         """Say in the log, for people, why a call failed."""
@@ -278,25 +338,12 @@ class Dispatcher:
         if type(error) not in GENERIC and not isinstance(error, method.raises):
             log.error("an error that the method does not declare", code=error.code)
 
-    def _log(
-        self, method: Method, call: ApiCall, values: list[Any], outcome: str, began: float
-    ) -> None:
-        about = {}
-        if values and isinstance(method.params[0].type, RefType) and method.owner is not Session:
-            record = self._store.find(method.owner, values[0]) if values[0] != NULL else None
-            if record is not None:
-                about["object"] = record.row.get("name_label") or record.row.get("uuid")
-        task = call.known_task
-        if task is not None:
-            about["task"] = task
-        elapsed = round((monotonic() - began) * 1000)
-        log.info("call", outcome=outcome, ms=elapsed, peer=call.peer, **about)
-
     # The end
 
     async def stop(self, grace_s: float) -> None:
         """End waiting calls, let others run for at most `grace_s`, then cancel them."""
         self._stopping = True
+        self._turns.close()
         for events in self._events:
             events.stop()
         tasks_idle = asyncio.ensure_future(self._tasks.wait_idle())
@@ -310,45 +357,9 @@ class Dispatcher:
         await self._tasks.stop()
 
 
-class _Found:
-    """What the services say of their methods."""
-
-    def __init__(self, services: Iterable[object], not_yet: Collection[str]) -> None:
-        self.services = list(services)
-        self.handlers: dict[str, Callable[..., Awaitable[Any]]] = {}
-        self.checks: dict[Any, list[FieldCheck]] = {}
-        faults: list[str] = []
-        for service in self.services:
-            for name in dir(type(service)):
-                function = getattr(type(service), name, None)
-                marks = getattr(function, "__dict__", {})
-                if "implements" in marks:
-                    faults += self._bind(marks["implements"], getattr(service, name))
-                for field in marks.get("checks", ()):
-                    self.checks.setdefault(field, []).append(getattr(service, name))
-        faults += self._unbound(not_yet)
-        if faults:
-            raise Miswired("; ".join(sorted(faults)))
-
-    def _bind(self, name: str, handler: Callable[..., Awaitable[Any]]) -> list[str]:
-        if name not in METHODS:
-            return [f"{handler.__qualname__} implements {name}, which does not exist"]
-        if name in self.handlers:
-            first = self.handlers[name].__qualname__
-            return [f"{name} is implemented by {first} and by {handler.__qualname__}"]
-        self.handlers[name] = handler
-        return []
-
-    def _unbound(self, not_yet: Collection[str]) -> Iterator[str]:
-        for name, method in METHODS.items():
-            implemented, excused = name in self.handlers, name in not_yet
-            if method.kind is Kind.MESSAGE and not implemented and not excused:
-                yield f"{name} is not implemented and stands in no list"
-            elif implemented and excused:
-                yield f"{name} is listed as not implemented, but is"
-        for name in not_yet:
-            if name not in METHODS:
-                yield f"{name} is listed as not implemented, but does not exist"
+def _caller(live: LiveSession, peer: str) -> str:
+    """Who shares one bucket: a user, at each address on their own."""
+    return f"{live.user}@{one_client(peer)}"
 
 
 def _on_object(method: Method) -> bool:

@@ -71,7 +71,9 @@ class Sessions:
         self._idle = timedelta(seconds=idle_s)
         self._per_user = per_user
         self._total = total
-        self._live: OrderedDict[bytes, LiveSession] = OrderedDict()  # idle longest first
+        # Both in the order of use, idle longest first.
+        self._live: OrderedDict[bytes, LiveSession] = OrderedDict()
+        self._of_user: dict[str, OrderedDict[bytes, LiveSession]] = {}
 
     def limit(self, *, idle_s: float, per_user: int, total: int) -> None:
         """Give the sessions other limits, from the next login or use on."""
@@ -85,9 +87,8 @@ class Sessions:
     def begin(self, user: Ref[User], name: str, *, role: str) -> Ref[Session]:
         """A new session of a user who proved who they are."""
         self._expire()
-        own = [live for live in self._live.values() if live.user == name]
-        for live in own[: max(0, len(own) - self._per_user + 1)]:
-            self._drop(live)
+        while len(own := self._of_user.get(name, OrderedDict())) >= self._per_user:
+            self._drop(next(iter(own.values())))
         while len(self._live) >= self._total:
             self._drop(next(iter(self._live.values())))
         ref: Ref[Session] = Ref(f"OpaqueRef:{secrets.token_urlsafe(32)}")
@@ -96,6 +97,7 @@ class Sessions:
         row |= {"uuid": str(uuid.uuid4()), "this_host": self.host, "this_user": user}
         live.record = Session(ref, row)
         self._live[live.digest] = live
+        self._of_user.setdefault(name, OrderedDict())[live.digest] = live
         self._touch(live)
         return ref
 
@@ -132,19 +134,27 @@ class Sessions:
 
     def end(self, ref: Ref[Session]) -> None:
         """Log out."""
-        self._live.pop(_digest(ref), None)
+        live = self._live.get(_digest(ref))
+        if live is not None:
+            self._drop(live)
 
     def end_user(self, name: str, *, but: Ref[Session] = NULL) -> None:
         """Log a user out everywhere, except from the session `but`."""
-        for live in [x for x in self._live.values() if x.user == name and x.ref != but]:
-            self._drop(live)
+        for live in [*self._of_user.get(name, {}).values()]:
+            if live.ref != but:
+                self._drop(live)
 
     def _touch(self, live: LiveSession) -> None:
         live.last_used = self._clock()
         self._live.move_to_end(live.digest)
+        self._of_user[live.user].move_to_end(live.digest)
 
     def _drop(self, live: LiveSession) -> None:
         self._live.pop(live.digest, None)
+        own = self._of_user[live.user]
+        own.pop(live.digest, None)
+        if not own:
+            del self._of_user[live.user]
 
     def _expire(self) -> None:
         now = self._clock()
