@@ -27,7 +27,7 @@ from .datamodel import registry
 from .datamodel.declare import Ref
 from .datamodel.host import Host
 from .datamodel.vm import VM
-from .db.failures import CannotOpen
+from .db.failures import CannotOpen, DiskRefused, StorageFailure, StoreInUse
 from .db.store import Store
 from .http.host_names import host_addresses
 from .http.listener import link_socket, open_to_group
@@ -140,6 +140,8 @@ EX_UNAVAILABLE: Final = 69
 EX_OSERR: Final = 71
 EX_CONFIG: Final = 78
 XEN_CAPABILITIES: Final = Path("/proc/xen/capabilities")
+EX_IOERR: Final = 74
+EX_TEMPFAIL: Final = 75
 _STATUS: Final = "answering calls"
 VNC_DIRECTORY: Final = Path("/run/xapid/vnc")
 SR_MOUNTS: Final = Path("/run/xapid/sr")
@@ -159,6 +161,12 @@ def run(config: Config, read_again: Callable[[], Config] | None = None) -> int:
         return EX_UNAVAILABLE
     except (CannotOpen, CertificateUnusable, PasswordFileUnsafe) as error:
         log.error("cannot start", reason=str(error))
+    except StoreInUse as error:
+        log.error("cannot start", reason=str(error))
+        return EX_TEMPFAIL
+    except (DiskRefused, StorageFailure) as error:
+        log.error("cannot start", reason=str(error))
+        return EX_IOERR
         return EX_CONFIG
     except OSError as error:
         log.error("cannot start", reason=str(error))
@@ -574,7 +582,12 @@ def become_worker(config: Config) -> int:
     os.umask(0o077)
     kind, state = find_xen(config.xen.driver), _private_directory(config.state_dir)
     command = WorkerCommand(
-        config.xen.socket, state / "xen.lock", kind, config.xen.contexts, config.xen.builds
+        config.xen.socket,
+        state / "xen.lock",
+        kind,
+        config.xen.contexts,
+        config.xen.builds,
+        log_level=config.log.level,
     )
     package = str(Path(__file__).parent.parent)
     environment = {**os.environ, **_worker_environment(kind, state), "PYTHONPATH": package}

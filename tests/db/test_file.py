@@ -15,8 +15,8 @@ import pytest
 from xapid.datamodel.declare import NULL
 from xapid.db import schema
 from xapid.db.failures import (
-    CannotOpen,
     DatabaseDamaged,
+    DiskRefused,
     NotOurDatabase,
     SchemaTooNew,
     StorageFailure,
@@ -208,11 +208,67 @@ async def test_other_files_are_refused(open_store: OpenStore, path: Path):
 
 
 async def test_a_missing_directory_and_a_symbolic_link_are_refused(tmp_path: Path):
-    with pytest.raises(OSError, match="No such file"):
+    with pytest.raises(DiskRefused, match="No such file"):
         await Store.open(tmp_path / "nowhere" / "state.db", CLASSES)
     (tmp_path / "state.db").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(OSError, match="symbolic"):
+    with pytest.raises(DiskRefused, match="symbolic"):
         await Store.open(tmp_path / "state.db", CLASSES)
+
+
+async def test_damaged_pages_are_refused_and_left_alone(open_store: OpenStore, path: Path):
+    store = await open_store()
+    async with store.transaction() as tx:
+        for number in range(100):
+            tx.create(VM, {VM.name_label: f"vm {number}", VM.recommendations: "x" * 500})
+    await store.close()
+    content = bytearray(path.read_bytes())
+    # The index of the uuids: reading all objects does not touch it.
+    with closing(sqlite3.connect(path)) as other:
+        (page,) = other.execute(
+            "SELECT rootpage FROM sqlite_schema WHERE name = 'sqlite_autoindex_object_2'"
+        ).fetchone()
+    content[(page - 1) * 4096 + 100 : page * 4096] = b"\xa5" * 3996
+    path.write_bytes(content)
+
+    with pytest.raises(DatabaseDamaged, match="xapid backup restore"):
+        await open_store()
+
+    assert path.read_bytes() == content
+
+
+async def test_a_migration_keeps_a_copy_of_what_was_before(
+    open_store: OpenStore, path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    store = await open_store()
+    vm = await store.transact(lambda tx: tx.create(VM, {VM.name_label: "before"}))
+    await store.close()
+    steps = [*schema.migrations(), "UPDATE meta SET value = value;"]
+    monkeypatch.setattr(schema, "migrations", lambda: steps)
+
+    await (await open_store()).close()
+
+    (copy,) = (path.parent / "backup").iterdir()
+    assert copy.name.startswith(f"before-schema-{len(steps)}-")
+    monkeypatch.setattr(schema, "migrations", lambda: steps[:-1])
+    with pytest.raises(SchemaTooNew, match=f"before-schema-{len(steps)}"):
+        await open_store()
+    copy.replace(path)
+    assert (await open_store()).get(vm).name_label == "before"
+
+
+async def test_a_migration_that_cannot_be_copied_before_is_not_made(
+    open_store: OpenStore, path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    await (await open_store()).close()
+    before = path.read_bytes()
+    steps = [*schema.migrations(), "UPDATE meta SET value = value;"]
+    monkeypatch.setattr(schema, "migrations", lambda: steps)
+    (path.parent / "backup").write_text("in the way")
+
+    with pytest.raises(DiskRefused, match="stays as it is"):
+        await open_store()
+
+    assert path.read_bytes() == before
 
 
 def test_migrations_are_gapless_and_each_is_whole(tmp_path: Path):
@@ -374,7 +430,7 @@ async def test_a_disk_that_the_log_has_filled_is_helped_by_emptying_it(small_dis
 
 async def test_a_directory_that_cannot_hold_a_database_is_told(small_disk: Path):
     (small_disk / "ballast").write_bytes(b"x" * ((1 << 20) - 8192))
-    with pytest.raises(CannotOpen, match="cannot be opened"):
+    with pytest.raises(DiskRefused, match="cannot be opened: .* KiB free: make room"):
         await Store.open(small_disk / "state.db", CLASSES)
 
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from pathlib import Path
+from typing import Final
 
+from ..durable import replace_file, sync_directory
 from . import schema
 from .failures import BackupFailed
+
+BACKUPS: Final = "backup"
+"""The directory beside the database that copies of it are kept in."""
 
 
 def write_copy(source: Path, target: Path) -> int:
@@ -24,12 +30,45 @@ def write_copy(source: Path, target: Path) -> int:
         _check(partial, wanted)
         _sync(partial)
         partial.replace(target)
-        _sync(target.parent)
+        sync_directory(target.parent)
         return target.stat().st_size
     except (OSError, sqlite3.Error) as error:
         raise BackupFailed(f"the copy {target} could not be made: {error}") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def put_back(content: bytes, path: Path, aside: Path) -> None:
+    """Put the content of a copy in the place of the database, which goes to a directory.
+
+    The caller holds the database's lock. At every moment the old database or the new one stands
+    there whole, unless the old one was damaged. Raises OSError.
+    """
+    log = path.with_name(path.name + "-wal")
+    for old in (path, log):
+        if old.exists():
+            schema.touch_private(aside / old.name)
+            shutil.copyfile(old, aside / old.name)
+            _sync(aside / old.name)
+    sync_directory(aside)
+    _empty_log(path)
+    for old in (log, path.with_name(path.name + "-shm")):  # the new one has no part in them
+        old.unlink(missing_ok=True)
+    sync_directory(path.parent)
+    replace_file(path, content)
+
+
+def _empty_log(path: Path) -> None:
+    """Bring what is in the log into the file, where it can be read at all."""
+    if not path.exists():
+        return
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    except sqlite3.Error:
+        return  # a copy of it was kept as it was
+    finally:
+        connection.close()
 
 
 def _vacuum(source: Path, target: Path) -> tuple[int, int]:
@@ -46,9 +85,8 @@ def _check(copy: Path, wanted: tuple[int, int]) -> None:
     """Read every page and every row of the copy."""
     connection = sqlite3.connect(f"{copy.absolute().as_uri()}?mode=ro", uri=True)
     try:
-        faults = connection.execute("PRAGMA integrity_check(1)").fetchall()
-        if faults != [("ok",)]:
-            raise BackupFailed(f"the copy is damaged: {faults[0][0]}")
+        if faults := schema.damage(connection):
+            raise BackupFailed(f"the copy is damaged: {faults[0]}")
         if _marks(connection) != wanted:
             raise BackupFailed("the copy is not of the schema of the database")
         for table in ("object", "credential", "meta"):

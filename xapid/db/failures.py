@@ -30,7 +30,11 @@ class NotOurDatabase(CannotOpen):
 
 
 class DatabaseDamaged(CannotOpen):
-    """A stored row cannot be read."""
+    """A page or a stored row cannot be read."""
+
+
+class DiskRefused(CannotOpen):
+    """The database itself may be good, but its disk is full, read-only, failing or not there."""
 
 
 class BackupFailed(Exception):

@@ -79,11 +79,14 @@ class Layout:
         picked = self._pick(row) if self._pick else ()
         return orjson.dumps(dict(zip(self.stored, picked, strict=False)), option=self._options)
 
-    def decode(self, ref: str, body: bytes, known: Mapping[str, Ref[Any]]) -> Row:
+    def decode(
+        self, ref: str, body: bytes, known: Mapping[str, Ref[Any]], *, quiet: bool = False
+    ) -> Row:
         """The row of a stored body, with its derived sets still empty.
 
         Fields that the class has not are left out, missing ones and those that no longer fit
-        their type start from their defaults; a body that is not JSON raises DatabaseDamaged.
+        their type start from their defaults, which the log says unless `quiet`; a body that is not
+        JSON raises DatabaseDamaged.
         """
         try:
             values = orjson.loads(body)
@@ -97,7 +100,7 @@ class Layout:
             tuple(values) == self.stored and tuple(map(type, values.values())) == self._signature
         )
         if not as_written:
-            values = self._adapted(ref, values)
+            values = self._adapted(ref, values, quiet)
         row = Row(values)
         if self.unstored:
             row.update(self.unstored)
@@ -105,12 +108,12 @@ class Layout:
             try:
                 row[name] = decode(row[name], known)
             except (KeyError, ValueError, TypeError, AttributeError):
-                self._reset(ref, name)
+                self._reset(ref, name, quiet)
                 row[name] = self.defaults[name]
         row.members = {name: Members() for name in self.derived} if self.derived else {}
         return row
 
-    def _adapted(self, ref: str, values: dict[str, Any]) -> dict[str, Any]:
+    def _adapted(self, ref: str, values: dict[str, Any], quiet: bool) -> dict[str, Any]:
         """`values` as this version of the class would have stored them."""
         adapted = {}
         for name, type_ in zip(self.stored, self._signature, strict=True):
@@ -118,13 +121,14 @@ class Layout:
                 adapted[name] = values[name]
                 continue
             if name in values:
-                self._reset(ref, name)
+                self._reset(ref, name, quiet)
             default = orjson.dumps(self.defaults[name], option=orjson.OPT_NON_STR_KEYS)
             adapted[name] = orjson.loads(default)
         return adapted
 
-    def _reset(self, ref: str, name: str) -> None:
-        log.warning("stored value does not fit its field", cls=self.wire, ref=ref, field=name)
+    def _reset(self, ref: str, name: str, quiet: bool) -> None:
+        if not quiet:
+            log.warning("stored value does not fit its field", cls=self.wire, ref=ref, field=name)
 
 
 def layouts_of(classes: Mapping[str, type[Class]]) -> dict[type[Class], Layout]:

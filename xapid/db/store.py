@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
@@ -17,9 +18,9 @@ import structlog
 from ..datamodel.declare import NULL, Class, Field, Ref
 from ..datamodel.errors import ApiError, HandleInvalid
 from . import schema
-from .backup import write_copy
+from .backup import BACKUPS, write_copy
 from .events import EventFeed
-from .failures import CannotOpen, NotOurDatabase, StorageFailure, StoreClosed
+from .failures import BackupFailed, DiskRefused, StorageFailure, StoreClosed
 from .layout import Layout, layouts_of
 from .memory import Link, Memory
 from .transaction import Applied, Change, Hook, Transaction
@@ -68,7 +69,7 @@ class Store:
 
         classes: all classes of the datamodel by wire name.
         clock: gives the time stamps of events, in UTC.
-        Raises CannotOpen: StoreInUse, SchemaTooNew, NotOurDatabase, DatabaseDamaged.
+        Raises CannotOpen: StoreInUse, SchemaTooNew, NotOurDatabase, DatabaseDamaged, DiskRefused.
         """
         path = Path(path)
         layouts = layouts_of(classes)
@@ -87,7 +88,9 @@ class Store:
                 await database.close()
             os.close(lock)
             if isinstance(error, sqlite3.Error):
-                raise _cannot_open(path, error) from error
+                raise schema.told(path, error) from error
+            if isinstance(error, OSError):
+                raise schema.refused(path, error) from error
             raise
         return store
 
@@ -316,17 +319,23 @@ class Store:
             log.warning("a volatile change was lost with what it built on", error=str(error))
 
 
-def _cannot_open(path: Path, error: sqlite3.Error) -> CannotOpen:
-    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
-        return NotOurDatabase(f"{path} is not a database")
-    return CannotOpen(f"{path} cannot be opened: {error}")
-
-
 def _prepared(connection: Any, path: Path) -> Stored:
-    schema.prepare(connection, path)
+    schema.prepare(connection, path, partial(_keep_copy, path))
     stored = load(connection)
     connection.execute(SET_META, (EVENT_ID, stored.event_id + EVENT_ID_BLOCK))
     return stored
+
+
+def _keep_copy(path: Path, newest: int) -> None:
+    """A copy from before a migration: the way back to the older version."""
+    directory = path.parent / BACKUPS
+    target = directory / f"before-schema-{newest}-{_utc_now():%Y%m%dT%H%M%SZ}.db"
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        write_copy(path, target)
+    except (BackupFailed, OSError) as error:
+        raise DiskRefused(f"{path} stays as it is: {error}") from error
+    log.info("the database was copied before its schema changes", path=str(target))
 
 
 def _settle(applied: Applied, failure: Exception | None) -> None:
