@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from xapid.programs import Finished
+from xapid.storage.device_mapper import Active
 
 EXTENT = 4 << 20
 BLOCK = 256 << 10
@@ -38,7 +39,9 @@ class Killed(Exception):  # noqa: N818
 
 
 class PlayedLvm:
-    """Takes the place of `programs.run`. fail: how the next call of a program is to fail.
+    """Takes the place of `programs.run`, and of device-mapper beneath LVM.
+
+    fail: how the next call of a program is to fail.
 
     kill_at: the number of the change before which the daemon dies.
     """
@@ -57,8 +60,6 @@ class PlayedLvm:
         self.calls.append((command, *rest))
         if command in self.fail:
             return Finished(5, "", self.fail.pop(command))
-        if command == "dmsetup":
-            return Finished(0, self._dmsetup(rest))
         options, names = _parsed(rest)
         if "reportformat" not in options:
             if self.kill_at == 0:
@@ -115,30 +116,38 @@ class PlayedLvm:
                 "lv_size": str(disk.size),
                 "lv_tags": ",".join(sorted(disk.tags)),
                 "pool_lv": disk.pool,
-                "lv_active": "active" if disk.active else "",
-                "lv_device_open": "open" if disk.open else "",
-                "lv_suspended": "suspended" if disk.suspended else "",
             }
             for name, disk in self.groups[names[0]].disks.items()
         ]
         return self._report("lv", options["options"][0], rows)
 
-    def _dmsetup(self, words: list[str]) -> str:
-        prefix = next(iter(self.groups)).replace("-", "--") + "-"
-        pool_blocks = self.disk("pool").size // BLOCK
-        if words[0] == "table":
-            sectors = f"{pool_blocks * BLOCK // 512} thin-pool 253:0 253:1 {BLOCK // 512}"
-            return f"{prefix}pool-tpool: 0 {sectors} 0 1 error_if_no_space"
-        if "thin-pool" in words:
-            used, (meta, metas) = self.used() // BLOCK, self.metadata
-            state = f"{meta}/{metas} {used}/{pool_blocks} - rw discard_passdown"
-            return f"other-pool: 0 9 thin-pool Fail\n{prefix}pool-tpool: 0 99 thin-pool 5 {state}"
-        lines = [
-            f"{prefix}{name.replace('-', '--')}: 0 {disk.size // 512} thin {disk.mapped // 512} 7"
+    # What device-mapper is asked
+
+    def active(self, prefix: str) -> dict[str, Active]:
+        found = {"other-disk": Active(open=True, suspended=False)}
+        found |= {
+            f"{self._prefix}{name.replace('-', '--')}": Active(disk.open, disk.suspended)
             for name, disk in self.group.disks.items()
-            if disk.pool and disk.active
-        ]
-        return "\n".join([*lines, "other-disk: 0 2048 thin 1024 2047"])
+            if disk.active
+        }
+        return {name: each for name, each in found.items() if name.startswith(prefix)}
+
+    def status(self, name: str) -> str | None:
+        if name == f"{self._prefix}pool-tpool":
+            used, (meta, metas) = self.used() // BLOCK, self.metadata
+            blocks = f"{used}/{self.disk('pool').size // BLOCK}"
+            return f"5 {meta}/{metas} {blocks} - rw discard_passdown"
+        disk = self.group.disks.get(name.removeprefix(self._prefix).replace("--", "-"))
+        return f"{disk.mapped // 512} 7" if disk is not None and disk.active else None
+
+    def table(self, name: str) -> str | None:
+        if name == f"{self._prefix}pool-tpool":
+            return f"253:0 253:1 {BLOCK // 512} 0 1 error_if_no_space "
+        return None
+
+    @property
+    def _prefix(self) -> str:
+        return next(iter(self.groups)).replace("-", "--") + "-"
 
     # What is changed
 
@@ -195,7 +204,9 @@ class PlayedLvm:
             del self.groups[group].disks[name]
 
 
-FLAGS = frozenset({"--yes", "--quiet", "--force", "--snapshot", "--refresh", "--nosuffix"})
+FLAGS = frozenset(
+    {"--yes", "--quiet", "--force", "--snapshot", "--refresh", "--nosuffix", "--noudevsync"}
+)
 
 
 def _parsed(words: list[str]) -> tuple[dict[str, list[str]], list[str]]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xapid.programs import Finished
-from xapid.storage import lvm_tags
+from xapid.storage import device_mapper, lvm_tags
 from xapid.storage.blocking import Threads
+from xapid.storage.device_mapper import Active
 from xapid.storage.driver import (
     Access,
     BackendFailure,
@@ -39,9 +40,9 @@ from xapid.storage.lvm_commands import (
     parse_mapped,
     parse_pool,
     parse_report,
-    pool_line,
     volume,
 )
+from xapid.storage.lvm_published import Published
 from xapid.storage.lvm_repository import LvmRepository
 from xapid.storage.volume_group import (
     EXTENT,
@@ -70,14 +71,11 @@ REPORT = """
       "report": [
           {
               "lv": [
-                  {"lv_name":"pool", "lv_size":"251658240", "lv_tags":"", "pool_lv":"", \
-"lv_active":"", "lv_device_open":"unknown", "lv_suspended":"unknown"},
+                  {"lv_name":"pool", "lv_size":"251658240", "lv_tags":"", "pool_lv":""},
                   {"lv_name":"vdi-00000000-0000-4000-8000-000000000001", "lv_size":"8388608", \
-"lv_tags":"xapid.label.00=W10_-=,xapid.staged,xapid.used=786432", "pool_lv":"pool", \
-"lv_active":"active", "lv_device_open":"open", "lv_suspended":""},
+"lv_tags":"xapid.label.00=W10_-=,xapid.staged,xapid.used=786432", "pool_lv":"pool"},
                   {"lv_name":"vdi-00000000-0000-4000-8000-000000000002", \
-"lv_size":"107374182400", "lv_tags":"", "pool_lv":"pool", "lv_active":"", \
-"lv_device_open":"unknown", "lv_suspended":"unknown"}
+"lv_size":"107374182400", "lv_tags":"", "pool_lv":"pool"}
               ]
           }
       ]
@@ -102,7 +100,7 @@ def played() -> PlayedLvm:
 
 @pytest.fixture
 def lvm(played: PlayedLvm) -> Lvm:
-    return Lvm(["/dev/sdx", "/dev/sdy"], played)
+    return Lvm(["/dev/sdx", "/dev/sdy"], played, played)
 
 
 @pytest.fixture
@@ -110,7 +108,7 @@ async def sr(lvm: Lvm, tmp_path: Path) -> AsyncIterator[LvmRepository]:
     await VolumeGroup(SR, lvm).make("disks & more")
     repository = await attached(lvm, tmp_path)
     yield repository
-    repository._threads.close()
+    repository._close()
 
 
 async def attached(lvm: Lvm, directory: Path, host: str = "here") -> LvmRepository:
@@ -179,36 +177,42 @@ class TestCommands:
         assert not ours(pool)
         assert ours(first)
         assert first.tags == {"xapid.label.00=W10_-=", "xapid.staged", "xapid.used=786432"}
-        assert (first.active, first.open, first.suspended) == (True, True, False)
-        assert (second.active, second.open, second.suspended) == (False, False, False)
         assert second.size == 100 << 30
         assert as_volume(first, None).physical_utilisation == 786432
         assert as_volume(first, 512).physical_utilisation == 512
 
     def test_states_of_pools(self) -> None:
         rest = "77 9/4096 24/4000 - {} discard_passdown error_if_no_space - 1024 "
-        assert not parse_pool("0 2048 thin-pool " + rest.format("rw"), 1).failed
-        assert parse_pool("0 2048 thin-pool " + rest.format("out_of_data_space"), 1).failed
-        assert parse_pool("0 2048 thin-pool " + rest.format("ro"), 1).failed
-        assert parse_pool("0 2048 thin-pool " + rest.format("rw"), 512).used == 24 * 512
-        for broken in ("0 2048 thin-pool Fail", "", "0 2048 linear"):
+        assert not parse_pool(rest.format("rw"), 1).failed
+        assert parse_pool(rest.format("out_of_data_space"), 1).failed
+        assert parse_pool(rest.format("ro"), 1).failed
+        assert parse_pool(rest.format("rw"), 512).used == 24 * 512
+        assert parse_block_size("253:0 253:1 512 0 1 error_if_no_space ") == 256 << 10
+        assert parse_mapped("1024 7") == parse_mapped("1024 -") == 1024 * 512
+        for broken in ("Fail", "Error", "", "7:0 0"):
             with pytest.raises(BackendFailure):
                 parse_pool(broken, 1)
-        with pytest.raises(BackendFailure):
-            parse_block_size("0 2048 linear 7:0 0")
+            with pytest.raises(BackendFailure):
+                parse_mapped(broken)
+            with pytest.raises(BackendFailure):
+                parse_block_size(broken)
 
-    @pytest.mark.parametrize("layer", ["", "-tpool"])
-    def test_a_pool_is_found_before_and_after_its_first_disk(self, layer: str) -> None:
-        output = f"a--bc-pool: 0 1 thin-pool x\na--b-pool{layer}: 0 2 thin-pool y\n"
+    @pytest.mark.parametrize("layer", ["x--y-pool", "x--y-pool-tpool"])
+    async def test_a_pool_is_found_before_and_after_its_first_disk(self, layer: str) -> None:
+        class OnePool(PlayedLvm):
+            def status(self, name: str) -> str | None:
+                return "1 9/90 2/20 - rw " if name == layer else None
 
-        assert pool_line(output, "a-b", "pool").endswith(" y")
+            def table(self, name: str) -> str | None:
+                return "7:0 7:1 8 0 0 " if name == layer else None
+
+        played = OnePool()
+        lvm = Lvm([], played, played)
+
+        assert (await lvm.pool_use("x-y", "pool")).total == 20 * 8 * 512
         with pytest.raises(BackendFailure, match="not active"):
-            pool_line("No devices found\n", "a-b", "pool")
-
-    def test_only_disks_of_the_group_are_counted(self) -> None:
-        status = "a--b-vdi--1: 0 8192 thin 1024 1023\na--bc-vdi--1: 0 8192 thin 512 1023\n"
-
-        assert parse_mapped(status, "a-b") == {"vdi-1": 1024 * 512}
+            await lvm.pool_use("x", "pool")
+        lvm.close()
 
 
 class TestTags:
@@ -445,6 +449,7 @@ async def story(sr: LvmRepository, known: set[str]) -> None:
     await sr.clone(FIRST, NewVolume(TWO, MIB, LABEL), no_progress)
     known.add(SECOND)
     await sr.publish(SECOND)
+    await sr._published.close()
     await sr.resize(SECOND, 8 * MIB)
     await sr.activate(SECOND, writable=True)
     await sr.deactivate(SECOND)
@@ -469,11 +474,114 @@ async def test_a_kill_before_any_change_loses_and_leaves_nothing(
     again = await attached(lvm, tmp_path)
     found = {volume.location for volume in await again.scan(known)}
 
-    assert killed == (moment < 9)
+    assert killed == (moment < 8)
     assert found == known
     assert set(played.group.disks) == known | {"pool"}
     assert not any(disk.active for name, disk in played.group.disks.items() if name != "pool")
     await again.detach()
+
+
+class TestFewPrograms:
+    async def test_a_clone_waits_for_one_program(
+        self, sr: LvmRepository, played: PlayedLvm
+    ) -> None:
+        location = await published(sr)
+        await sr.activate(location, writable=True)
+        before = len(played.calls)
+
+        twin = await sr.clone(location, NewVolume(TWO, 8 * MIB, LABEL), no_progress)
+        await sr.publish(twin.location)
+        await sr.stat()
+
+        assert [call[0] for call in played.calls[before:]] == ["lvcreate"]
+        assert (await sr.look(SECOND)).label == LABEL
+        assert {each.location for each in await sr.scan({FIRST, SECOND})} == {FIRST, SECOND}
+
+    async def test_marks_of_published_disks_go_together_and_later(
+        self, sr: LvmRepository, played: PlayedLvm
+    ) -> None:
+        for uuid in (ONE, TWO):
+            await published(sr, uuid)
+        assert lvm_tags.STAGED in played.disk(FIRST).tags & played.disk(SECOND).tags
+        before = len(played.changes())
+
+        await sr.detach()
+
+        assert lvm_tags.STAGED not in played.disk(FIRST).tags | played.disk(SECOND).tags
+        marks = [call for call in played.changes()[before:] if "--deltag" in call]
+        assert [call.count(lvm_tags.STAGED) for call in marks] == [1, 0]
+
+    async def test_marks_go_when_nothing_happens(self) -> None:
+        unmarked: asyncio.Future[Collection[str]] = asyncio.get_running_loop().create_future()
+
+        async def unmark(locations: Collection[str]) -> None:
+            unmarked.set_result(locations)
+
+        marks = Published(unmark, quiet_s=0.01)
+        marks.add(FIRST)
+        marks.add(SECOND)
+
+        assert FIRST in marks
+        assert await unmarked == (FIRST, SECOND)
+        await asyncio.sleep(0)
+        assert FIRST not in marks
+
+    async def test_marks_that_cannot_go_now_go_with_the_next(self) -> None:
+        tried: list[Collection[str]] = []
+
+        async def unmark(locations: Collection[str]) -> None:
+            tried.append(locations)
+            if len(tried) == 1:
+                raise BackendFailure("not now")
+
+        marks = Published(unmark)
+        marks.add(FIRST)
+        await marks.close()
+        assert FIRST in marks
+        marks.add(SECOND)
+        await marks.close()
+
+        assert tried == [(FIRST,), (FIRST, SECOND)]
+        assert FIRST not in marks
+
+    async def test_a_disk_that_went_behind_our_back_is_missing(
+        self, sr: LvmRepository, played: PlayedLvm
+    ) -> None:
+        location = await published(sr)
+        del played.group.disks[location]
+        played.fail["lvchange"] = "  Failed to find logical volume"
+
+        with pytest.raises(VolumeMissing):
+            await sr.retire(location)
+
+
+def answer(data: bytes, count: int = 0, opened: int = 0, flags: int = 0) -> bytes:
+    """What the kernel answers: its header, and the data of a list or of targets."""
+    size = device_mapper.HEADER.size
+    header = device_mapper.HEADER.pack(
+        4, 47, 0, size + len(data), size, count, opened, flags, 0, 0, 0, b"", b"", b""
+    )
+    return header + data
+
+
+class TestDeviceMapper:
+    def test_names_are_read_from_a_list(self) -> None:
+        first = device_mapper.ENTRY.pack(0xFD00, 24) + b"one\0".ljust(12, b"\0")
+        last = device_mapper.ENTRY.pack(0xFD01, 0) + b"t--wo\0"
+
+        assert list(device_mapper.names(answer(first + last))) == ["one", "t--wo"]
+        assert list(device_mapper.names(answer(device_mapper.ENTRY.pack(0, 0)))) == []
+
+    def test_the_state_of_a_device_is_read(self) -> None:
+        assert device_mapper.state(answer(b"", opened=2)) == Active(open=True, suspended=False)
+        held = device_mapper.state(answer(b"", flags=device_mapper.SUSPENDED))
+        assert held == Active(open=False, suspended=True)
+
+    def test_what_a_target_says_is_read(self) -> None:
+        target = device_mapper.TARGET.pack(0, 2048, 0, 0, b"thin-pool") + b"1 9/90 2/20 - rw\0"
+
+        assert device_mapper.parameters(answer(target, count=1)) == "1 9/90 2/20 - rw"
+        assert device_mapper.parameters(answer(b"")) is None
 
 
 class TestOneVolume:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 
 from .. import programs
+from .blocking import Threads
+from .device_mapper import Active, ControlDevice, Mapper
 from .driver import BackendFailure, StorageTimeout
 
 CONFIG: Final = " ".join(
@@ -33,21 +35,24 @@ CHANGE_S: Final = 180.0
 OUTPUT_KEPT: Final = 32 << 20
 NOISE: Final = re.compile(r"WARNING:|File descriptor |(Use|See|Run) ")
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 Run = Callable[..., Awaitable[programs.Finished]]
 Row = dict[str, str]
 
 
 @dataclass(frozen=True)
 class LogicalVolume:
-    """A logical volume as LVM reports it. size: bytes."""
+    """A logical volume: what LVM's metadata says, and how the kernel has it. size: bytes."""
 
     name: str
     size: int
     tags: frozenset[str]
     pool: str
-    active: bool
-    open: bool
-    suspended: bool
+    active: bool = False
+    open: bool = False
+    suspended: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,17 +65,26 @@ class PoolUse:
     failed: bool = False
 
 
-VOLUME_FIELDS: Final = (
-    "lv_name", "lv_size", "lv_tags", "pool_lv", "lv_active", "lv_device_open", "lv_suspended",
-)  # fmt: skip
+VOLUME_FIELDS: Final = ("lv_name", "lv_size", "lv_tags", "pool_lv")
 
 
 class Lvm:
-    """The programs, restricted to some block devices. A call that has begun is seen to its end."""
+    """The programs, restricted to some block devices. A call that has begun is seen to its end.
 
-    def __init__(self, devices: Sequence[str], run: Run = programs.run) -> None:
+    What only the kernel knows is asked of device-mapper itself.
+    """
+
+    def __init__(
+        self, devices: Sequence[str], run: Run = programs.run, mapper: Mapper | None = None
+    ) -> None:
         self.devices = tuple(devices)
         self._run = run
+        self._mapper = mapper or ControlDevice()
+        self._threads = Threads("device-mapper", count=2)
+
+    def close(self) -> None:
+        """End the threads that `pool_use`, `mapped` and `active` started."""
+        self._threads.close()
 
     async def change(self, command: str, *arguments: str) -> None:
         """Run a program that changes something. Raises BackendFailure, StorageTimeout."""
@@ -84,22 +98,41 @@ class Lvm:
         return parse_report(output, fields)
 
     async def pool_use(self, group: str, pool: str) -> PoolUse:
-        """Exactly how full an active thin pool is. Raises BackendFailure."""
-        table = await self._call(("dmsetup", "table", "--target", "thin-pool"), REPORT_S)
-        block = parse_block_size(pool_line(table, group, pool))
-        return parse_pool(pool_line(await self._status("thin-pool"), group, pool), block)
+        """Exactly how full an active thin pool is. Raises BackendFailure, StorageTimeout."""
+        return await self._ask(self._pool_use, mapped_name(group, pool))
 
-    async def mapped(self, group: str) -> dict[str, int]:
-        """The bytes that each active thin volume of a group takes, by its name."""
-        return parse_mapped(await self._status("thin"), group)
+    def _pool_use(self, name: str) -> PoolUse:
+        # The layer below the disks, or the pool itself before the first disk.
+        for layer in (f"{name}-tpool", name):
+            table, status = self._mapper.table(layer), self._mapper.status(layer)
+            if table is not None and status is not None:
+                return parse_pool(status, parse_block_size(table))
+        raise BackendFailure(f"the thin pool {name} is not active")
+
+    async def mapped(self, group: str, volumes: Iterable[str]) -> dict[str, int]:
+        """The bytes that active thin volumes of a group take, by name; others are left out."""
+        return await self._ask(self._mapped, group, tuple(volumes))
+
+    def _mapped(self, group: str, volumes: Sequence[str]) -> dict[str, int]:
+        status = ((name, self._mapper.status(mapped_name(group, name))) for name in volumes)
+        return {name: parse_mapped(text) for name, text in status if text is not None}
+
+    async def active(self, group: str) -> dict[str, Active]:
+        """The active volumes of a group, LVM's own layers among them, by name."""
+        prefix = mapped_name(group, "")
+        found = await self._ask(self._mapper.active, prefix)
+        return {name.removeprefix(prefix).replace("--", "-"): each for name, each in found.items()}
+
+    async def _ask(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        try:
+            return await self._threads.run(work, *arguments, **named)
+        except OSError as error:
+            raise BackendFailure(f"device-mapper: {error.strerror}") from error
 
     def command(self, command: str, *arguments: str) -> tuple[str, ...]:
         """The words of a call."""
         devices = tuple(word for device in self.devices for word in ("--devices", device))
         return (command, "--config", CONFIG, *devices, *arguments)
-
-    async def _status(self, target: str) -> str:
-        return await self._call(("dmsetup", "status", "--noflush", "--target", target), REPORT_S)
 
     async def _call(self, words: Sequence[str], deadline_s: float) -> str:
         work = asyncio.ensure_future(self._finished(words, deadline_s))
@@ -160,9 +193,6 @@ def volume(row: Row) -> LogicalVolume:
         size=int(row["lv_size"]),
         tags=frozenset(filter(None, row["lv_tags"].split(","))),
         pool=row["pool_lv"],
-        active=row["lv_active"] == "active",
-        open=row["lv_device_open"] == "open",
-        suspended=row["lv_suspended"] == "suspended",
     )
 
 
@@ -171,29 +201,18 @@ def mapped_name(group: str, name: str) -> str:
     return f"{group.replace('-', '--')}-{name.replace('-', '--')}"
 
 
+# Documentation/admin-guide/device-mapper/thin-provisioning.rst of the kernel has these words.
 POOL: Final = re.compile(
-    r"(?:\S+: )?0 \d+ thin-pool (?:(?P<broken>Fail|Error)|"
-    r"\d+ (?P<meta>\d+)/(?P<metas>\d+) (?P<used>\d+)/(?P<total>\d+) \S+ (?P<mode>\S+).*)"
+    r"(?P<broken>Fail|Error)|"
+    r"\d+ (?P<meta>\d+)/(?P<metas>\d+) (?P<used>\d+)/(?P<total>\d+) \S+ (?P<mode>\S+).*"
 )
-THIN: Final = re.compile(r"(?P<name>\S+): 0 \d+ thin (?P<sectors>\d+) ")
-TABLE: Final = re.compile(r"(?:\S+: )?0 \d+ thin-pool \S+ \S+ (?P<sectors>\d+) ")
-
-
-def pool_line(output: str, group: str, pool: str) -> str:
-    """What dmsetup says of one pool: its layer below the disks, or itself before the first disk.
-
-    Raises BackendFailure when it is not active.
-    """
-    name = mapped_name(group, pool)
-    for line in output.splitlines():
-        if line.startswith((f"{name}-tpool: ", f"{name}: ")):
-            return line
-    raise BackendFailure(f"the thin pool of {group} is not active")
+THIN: Final = re.compile(r"(?P<sectors>\d+) (?:\d+|-)")
+TABLE: Final = re.compile(r"\S+ \S+ (?P<sectors>\d+) ")
 
 
 def parse_pool(status: str, block: int) -> PoolUse:
-    """A thin pool's line of `dmsetup status`. block: bytes of its blocks."""
-    match = next(filter(None, map(POOL.match, status.splitlines())), None)
+    """The status of a thin pool. block: bytes of its blocks. Raises BackendFailure."""
+    match = POOL.match(status)
     if match is None:
         raise BackendFailure("the state of the thin pool cannot be understood")
     if match["broken"]:
@@ -204,18 +223,16 @@ def parse_pool(status: str, block: int) -> PoolUse:
 
 
 def parse_block_size(table: str) -> int:
-    """The bytes of a thin pool's blocks, from its line of `dmsetup table`."""
-    match = next(filter(None, map(TABLE.match, table.splitlines())), None)
+    """The bytes of a thin pool's blocks, from its table. Raises BackendFailure."""
+    match = TABLE.match(table)
     if match is None:
         raise BackendFailure("the table of the thin pool cannot be understood")
     return int(match["sectors"]) * 512
 
 
-def parse_mapped(status: str, group: str) -> dict[str, int]:
-    """The bytes that thin volumes of a group take, from all lines of `dmsetup status`."""
-    prefix = mapped_name(group, "")
-    return {
-        match["name"].removeprefix(prefix).replace("--", "-"): int(match["sectors"]) * 512
-        for match in filter(None, map(THIN.match, status.splitlines()))
-        if match["name"].startswith(prefix)
-    }
+def parse_mapped(status: str) -> int:
+    """The bytes that a thin volume takes, from its status. Raises BackendFailure."""
+    match = THIN.match(status)
+    if match is None:
+        raise BackendFailure("the state of a disk in the thin pool cannot be understood")
+    return int(match["sectors"]) * 512

@@ -30,8 +30,9 @@ from .driver import (
     VolumeMissing,
 )
 from .lvm_commands import LogicalVolume
+from .lvm_published import Published
 from .lvm_tags import LABEL, RETIRED, STAGED, USED, kept, label_tags, read_label
-from .sparse import copy_image
+from .sparse import copy_onto_device
 from .volume_group import (
     VolumeGroup,
     aligned,
@@ -72,16 +73,23 @@ class LvmRepository:
         self._changing = asyncio.Lock()  # one queue for each group
         self._active: Counter[str] = Counter()
         self._in_flight: set[str] = set()
+        self._published = Published(self._unmark)
 
     async def detach(self) -> None:
+        await self._published.close()
         async with self._changing:
             try:
                 await self._freed(await self._group.release(self._host))
             finally:
-                self._threads.close()
+                self._close()
+
+    def _close(self) -> None:
+        self._threads.close()
+        self._group.close()
 
     async def destroy(self) -> None:
         left = await self.scan(())
+        await self._published.close()
         async with self._changing:
             if left or self._in_flight or await self._group.holds_others():
                 raise RepositoryNotEmpty(f"{self._group.name} still holds disks")
@@ -89,7 +97,7 @@ class LvmRepository:
                 await self._group.remove()
                 await self._freed(True)
             finally:
-                self._threads.close()
+                self._close()
 
     async def stat(self) -> Space:
         use = await self._group.use()
@@ -117,14 +125,14 @@ class LvmRepository:
 
     async def scan(self, known: Collection[str]) -> Sequence[Volume]:
         async with self._changing:
-            found = await self._group.volumes()
+            found = await self._group.volumes(afresh=True)
             for location, each in found.items():
                 if each.suspended:
                     log.warning("suspended disk goes on", group=self._group.name, disk=location)
                     await self._group.wake(location)
             await self._settle(found, frozenset(known))
-            mapped = await self._group.mapped()
-        live = (each for each in found.values() if not {STAGED, RETIRED} & each.tags)
+            mapped = await self._group.mapped(found)
+        live = (each for each in found.values() if not self._unfinished(each))
         return [as_volume(each, mapped.get(each.name)) for each in live]
 
     async def _settle(self, found: dict[str, LogicalVolume], known: frozenset[str]) -> None:
@@ -132,7 +140,7 @@ class LvmRepository:
         gone: list[str] = []
         idle: list[str] = []
         for location, each in list(found.items()):
-            state = {STAGED, RETIRED} & each.tags
+            state = self._unfinished(each)
             if disk_uuid(location) in self._in_flight:
                 continue
             if state and location in known:
@@ -148,10 +156,16 @@ class LvmRepository:
         await self._group.deactivate(*(location for location in idle if location not in gone))
         await self._group.remove_disk(*gone)
 
+    def _unfinished(self, each: LogicalVolume) -> set[str]:
+        """The tags that say that a disk is half made or half gone."""
+        over = {STAGED} if each.name in self._published else set()
+        return ({STAGED, RETIRED} & each.tags) - over
+
     async def look(self, location: str) -> Volume:
-        each = await self._live(location)
-        mapped = (await self._group.mapped()).get(location) if each.active else None
-        return as_volume(each, mapped)
+        return await self._as_volume(await self._live(location))
+
+    async def _as_volume(self, each: LogicalVolume) -> Volume:
+        return as_volume(each, (await self._group.mapped((each.name,))).get(each.name))
 
     async def create(self, new: NewVolume) -> Volume:
         location, size = disk_name(new.uuid), aligned(new.size)
@@ -167,11 +181,10 @@ class LvmRepository:
         async with self._changing:
             check_pool(await self._group.use(), size)
             original = await self._live(location)
-            mapped = (await self._group.mapped()).get(location) if original.active else None
-            used = as_volume(original, mapped).physical_utilisation
+            used = (await self._as_volume(original)).physical_utilisation
             async with _Staging(self, new.uuid):
                 tags = (STAGED, f"{USED}{used}", *label_tags(new.label))
-                await self._group.snapshot(location, twin, tags)
+                await self._group.snapshot(original, twin, tags)
                 if size > original.size:
                     await self._group.extend(twin, size)
         progress(1.0)
@@ -189,8 +202,16 @@ class LvmRepository:
 
     async def publish(self, location: str) -> None:
         async with self._changing:
-            await self._retag(location, drop=STAGED)
+            if STAGED in (await self._found(location)).tags:
+                self._published.add(location)
             self._in_flight.discard(disk_uuid(location))
+
+    async def _unmark(self, locations: Collection[str]) -> None:
+        """Drop the mark of disks that were published, all in one program."""
+        async with self._changing:
+            found = await self._group.volumes()
+            marked = [each for each in locations if each in found and STAGED in found[each].tags]
+            await self._group.retag(*marked, drop=(STAGED,))
 
     async def retire(self, location: str) -> None:
         async with self._changing:
@@ -199,7 +220,7 @@ class LvmRepository:
                 raise VolumeInUse(location)
             self._in_flight.add(disk_uuid(location))
             try:
-                await self._group.retag(location, add=(RETIRED,))
+                await self._group.retag(location, add=(RETIRED,), drop=(STAGED,))
             except BaseException:
                 with suppress(StorageError):
                     await self._retag(location, drop=RETIRED)
@@ -218,7 +239,7 @@ class LvmRepository:
     async def _purge(self, location: str) -> None:
         try:
             each = await self._group.find(location)
-            if each is not None and {STAGED, RETIRED} & each.tags:
+            if each is not None and self._unfinished(each):
                 await self._group.remove_disk(location)
         finally:
             self._in_flight.discard(disk_uuid(location))
@@ -274,7 +295,7 @@ class LvmRepository:
         each = await self._found(location)
         if not each.active:
             return
-        mapped = (await self._group.mapped()).get(location, 0)
+        mapped = (await self._group.mapped((location,))).get(location, 0)
         tag, old = f"{USED}{mapped}", {tag for tag in each.tags if tag.startswith(USED)}
         if old != {tag}:
             await self._group.retag(location, add=(tag,), drop=old - {tag})
@@ -366,12 +387,24 @@ def _copy(watch: Watch, source_path: str, target_path: str, size: int) -> None:
     """Copy one device or image onto a device that reads as zeros, and let it reach the disk."""
     source = os.open(source_path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        target = os.open(target_path, os.O_WRONLY | os.O_CLOEXEC | os.O_EXCL)
+        os.posix_fadvise(source, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        target = _open_direct(target_path)
         try:
             length = min(size, os.lseek(source, 0, os.SEEK_END))
-            copy_image(watch, source, target, length)
+            copy_onto_device(watch, source, target, length)
             os.fsync(target)
         finally:
             os.close(target)
     finally:
         os.close(source)
+
+
+def _open_direct(path: str) -> int:
+    """Open a device for writing, past the page cache where that can be."""
+    flags = os.O_WRONLY | os.O_CLOEXEC | os.O_EXCL
+    try:
+        return os.open(path, flags | os.O_DIRECT)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return os.open(path, flags)

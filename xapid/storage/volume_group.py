@@ -13,12 +13,14 @@ commits decides, so a kill leaves the old state or the new.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
 from . import lvm_tags
+from .device_mapper import Active
 from .driver import (
     BackendFailure,
     Found,
@@ -29,6 +31,7 @@ from .driver import (
     Space,
     StorageError,
     Volume,
+    VolumeMissing,
 )
 from .lvm_commands import VOLUME_FIELDS, LogicalVolume, Lvm, PoolUse, Row, volume
 
@@ -41,6 +44,7 @@ MAX_SIZE: Final = 1 << 60
 MIB: Final = 1 << 20
 TIB: Final = 1 << 40
 SMALLEST: Final = 64 * MIB
+NOTHING: Final[Mapping[str, LogicalVolume | None]] = MappingProxyType({})
 GROUP_FIELDS: Final = ("vg_name", "vg_tags", "vg_size", "vg_free", "lv_count")
 
 
@@ -98,11 +102,21 @@ def tags_of(row: Row) -> frozenset[str]:
 
 
 class VolumeGroup:
-    """One group. Its methods are called one at a time, except `use` and `volumes`."""
+    """One group. Its methods are called one at a time, except those that only ask.
+
+    A group has one host, so what LVM said of its disks stays true until we change it; only a scan
+    asks again. An LVM program costs more than all else in a step.
+    """
 
     def __init__(self, uuid: str, lvm: Lvm) -> None:
         self.name = group_name(uuid)
         self._lvm = lvm
+        self._listed: dict[str, LogicalVolume] | None = None
+        self._changes = 0
+
+    def close(self) -> None:
+        """End what runs for the group."""
+        self._lvm.close()
 
     def path(self, location: str) -> str:
         """The device node of an active disk."""
@@ -158,7 +172,8 @@ class VolumeGroup:
 
     async def release(self, host: str) -> bool:
         """Let go of the group, unless disks of it are in use; whether none is."""
-        active = [each for each in await self._all() if each.active and each.name != POOL]
+        found = (await self.everything()).values()
+        active = [each for each in found if each.active and each.name != POOL]
         for each in active:
             if not each.open:
                 await self.deactivate(each.name)
@@ -177,63 +192,127 @@ class VolumeGroup:
 
     async def holds_others(self) -> bool:
         """Whether there is anything in the group that is neither the pool nor a disk of ours."""
-        return any(each.name != POOL and not ours(each) for each in await self._all())
+        found = (await self.everything(afresh=True)).values()
+        return any(each.name != POOL and not ours(each) for each in found)
 
     # Disks
 
-    async def volumes(self) -> dict[str, LogicalVolume]:
+    async def everything(self, *, afresh: bool = False) -> dict[str, LogicalVolume]:
+        """All logical volumes by name. afresh: LVM is asked although we know."""
+        listed = await self._listing(afresh=afresh)
+        active = await self._lvm.active(self.name)
+        return {name: _as_it_is(each, active.get(name)) for name, each in listed.items()}
+
+    async def _listing(self, *, afresh: bool) -> dict[str, LogicalVolume]:
+        if self._listed is not None and not afresh:
+            return self._listed
+        before = self._changes
+        rows = await self._lvm.report("lvs", VOLUME_FIELDS, self.name)
+        listed = {each.name: each for each in map(volume, rows)}
+        if self._changes == before:
+            self._listed = listed
+        return listed
+
+    async def volumes(self, *, afresh: bool = False) -> dict[str, LogicalVolume]:
         """All our disks by location, in whatever state."""
-        return {each.name: each for each in await self._all() if ours(each)}
+        found = await self.everything(afresh=afresh)
+        return {name: each for name, each in found.items() if ours(each)}
 
     async def find(self, location: str) -> LogicalVolume | None:
         """One disk, in whatever state."""
         return (await self.volumes()).get(location)
 
-    async def mapped(self) -> dict[str, int]:
-        """The bytes that each active disk takes."""
-        return await self._lvm.mapped(self.name)
+    async def mapped(self, locations: Iterable[str]) -> dict[str, int]:
+        """The bytes that those of the disks take that are active."""
+        return await self._lvm.mapped(self.name, locations)
 
-    async def create(self, location: str, size: int, tags: Iterable[str]) -> None:
-        await self._lvm.change(
+    async def create(self, location: str, size: int, tags: Collection[str]) -> None:
+        made = LogicalVolume(location, size, frozenset(tags), POOL)
+        await self._change(
             "lvcreate", "--type", "thin", "--virtualsize", f"{size}b", "--thinpool", POOL,
-            "--name", location, *_made_with(tags), self.name,
+            "--name", location, *_made_with(tags), self.name, becomes={location: made},
         )  # fmt: skip
 
-    async def snapshot(self, origin: str, location: str, tags: Iterable[str]) -> None:
+    async def snapshot(self, origin: LogicalVolume, location: str, tags: Collection[str]) -> None:
         """A second disk with the content of this moment; `origin` may be in use."""
-        await self._lvm.change(
-            "lvcreate", "--snapshot", "--name", location, *_made_with(tags), f"{self.name}/{origin}"
-        )
+        made = LogicalVolume(location, origin.size, frozenset(tags), POOL)
+        # A disk in use is suspended and goes on: udev has nothing to do that we had to wait for.
+        words = ("--snapshot", "--noudevsync", "--name", location, *_made_with(tags))
+        await self._change_disks("lvcreate", words, (origin.name,), becomes={location: made})
 
-    async def retag(self, location: str, add: Iterable[str] = (), drop: Iterable[str] = ()) -> None:
-        """Change the tags of a disk, in one step."""
+    async def retag(
+        self, *locations: str, add: Collection[str] = (), drop: Collection[str] = ()
+    ) -> None:
+        """Change the tags of disks, in one step."""
         words = [*_adding(add), *(w for tag in drop for w in ("--deltag", tag))]
-        await self._lvm.change("lvchange", *words, f"{self.name}/{location}")
+        listed = await self._listing(afresh=False)
+        becomes = {
+            location: replace(each, tags=(each.tags | set(add)) - set(drop))
+            for location in locations
+            if (each := listed.get(location)) is not None
+        }
+        await self._change_disks("lvchange", words, locations, becomes=becomes)
 
     async def extend(self, location: str, size: int) -> None:
-        await self._lvm.change("lvextend", "--size", f"{size}b", f"{self.name}/{location}")
+        each = (await self._listing(afresh=False)).get(location)
+        becomes = {} if each is None else {location: replace(each, size=size)}
+        words = ("--size", f"{size}b")
+        await self._change_disks("lvextend", words, (location,), becomes=becomes)
 
     async def remove_disk(self, *locations: str) -> None:
-        if locations:
-            words = [f"{self.name}/{location}" for location in locations]
-            await self._lvm.change("lvremove", "--force", *words)
+        gone = dict.fromkeys(locations)
+        await self._change_disks("lvremove", ("--force",), locations, becomes=gone)
 
     async def activate(self, *locations: str) -> None:
-        if locations:
-            words = [f"{self.name}/{location}" for location in locations]
-            await self._lvm.change("lvchange", "--activate", "y", *words)
+        await self._change_disks("lvchange", ("--activate", "y"), locations)
 
     async def deactivate(self, *locations: str) -> None:
-        if locations:
-            words = [f"{self.name}/{location}" for location in locations]
-            await self._lvm.change("lvchange", "--activate", "n", *words)
+        await self._change_disks("lvchange", ("--activate", "n"), locations)
 
     async def wake(self, location: str) -> None:
         """Let a disk go on that a program which was killed had suspended."""
-        await self._lvm.change("lvchange", "--refresh", f"{self.name}/{location}")
+        await self._change_disks("lvchange", ("--refresh",), (location,))
 
-    async def _all(self) -> list[LogicalVolume]:
-        return [volume(row) for row in await self._lvm.report("lvs", VOLUME_FIELDS, self.name)]
+    async def _change_disks(
+        self,
+        command: str,
+        words: Iterable[str],
+        locations: Sequence[str],
+        becomes: Mapping[str, LogicalVolume | None] = NOTHING,
+    ) -> None:
+        """Change disks at once. Raises VolumeMissing when one went behind our back."""
+        if not locations:
+            return
+        paths = (f"{self.name}/{location}" for location in locations)
+        try:
+            await self._change(command, *words, *paths, becomes=becomes)
+        except BackendFailure:
+            found = await self.volumes()
+            for location in locations:
+                if location not in found:
+                    raise VolumeMissing(location) from None
+            raise
+
+    async def _change(
+        self, command: str, *words: str, becomes: Mapping[str, LogicalVolume | None]
+    ) -> None:
+        """Change the group; what is not known to have ended well is looked at again."""
+        listed, self._listed = self._listed, None
+        self._changes += 1
+        try:
+            await self._lvm.change(command, *words)
+        finally:
+            self._changes += 1
+        if listed is not None:
+            changed = {**listed, **becomes}
+            self._listed = {name: each for name, each in changed.items() if each is not None}
+
+
+def _as_it_is(each: LogicalVolume, active: Active | None) -> LogicalVolume:
+    """A volume with the state that the kernel has it in."""
+    if active is None:
+        return each
+    return replace(each, active=True, open=active.open, suspended=active.suspended)
 
 
 def ours(each: LogicalVolume) -> bool:
