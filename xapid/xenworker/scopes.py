@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import subprocess
 import threading
-from collections import defaultdict
 from pathlib import Path
 from typing import Final
 
@@ -39,7 +38,8 @@ class Scopes:
         self._busctl = busctl
         self._members = _members_file(proc, groups)
         self._woken = threading.Event()
-        self._refused: set[int] = set()
+        self._moved: set[int] = set()
+        self._told: set[int] = set()
 
     def start(self) -> None:
         """Begin, with those that an earlier process left; does nothing outside a service."""
@@ -61,46 +61,44 @@ class Scopes:
 
     def sweep(self) -> None:
         """Look once. What systemd refuses stays where it is, and is tried again the next time."""
-        for domid, pids in sorted(self._found().items()):
-            problem = self._start_scope(domid, pids) and self._join_scope(domid, pids)
+        found = self._found()
+        self._told &= found.keys()
+        self._moved &= found.keys()
+        for pid in found.keys() - self._moved:
+            domid = found[pid]
+            problem = self._start_scope(pid, domid)
             if not problem:
-                self._refused.discard(domid)
-                self._log.info(f"the device model of domain {domid} is in {_scope(domid)}")
-            elif domid not in self._refused:
-                self._refused.add(domid)
+                self._moved.add(pid)
+                self._log.info(f"the device model of domain {domid} is in {_scope(pid, domid)}")
+            elif pid not in self._told:
+                self._told.add(pid)
                 self._log.warning(f"the device model of domain {domid} stays here: {problem}")
 
-    def _found(self) -> dict[int, list[int]]:
-        """The device models in our control group, by domid."""
-        found: dict[int, list[int]] = defaultdict(list)
+    def _found(self) -> dict[int, int]:
+        """The device models in our control group: pid -> domid."""
+        found: dict[int, int] = {}
         if self._members is None:
             return found
         for pid in map(int, self._members.read_text().split()):
             try:
                 arguments = (self._proc / str(pid) / "cmdline").read_bytes().split(b"\0")
-                domid = int(arguments[arguments.index(_MARK) + 1])
+                found[pid] = int(arguments[arguments.index(_MARK) + 1])
             except (OSError, ValueError, IndexError):  # it has ended, or is something else
                 continue
-            found[domid].append(pid)
         return found
 
-    def _start_scope(self, domid: int, pids: list[int]) -> str:
-        """Ask for a new scope around the processes; what is wrong with that, in words."""
+    def _start_scope(self, pid: int, domid: int) -> str:
+        """Ask for a new scope around a process; what is wrong with that, in words."""
         properties = [
             *("Description", "s", f"Device model of domain {domid}"),
             *("Slice", "s", SLICE),
-            *("PIDs", "au", str(len(pids)), *map(str, pids)),
+            *("PIDs", "au", "1", str(pid)),
             *("Before", "as", "1", STOPPED_AFTER),
             *("CollectMode", "s", "inactive-or-failed"),
         ]
-        return self._ask(
-            "StartTransientUnit", "ssa(sv)a(sa(sv))", _scope(domid), "fail", "5", *properties, "0"
-        )
-
-    def _join_scope(self, domid: int, pids: list[int]) -> str:
-        """Ask for the processes to be taken into the scope that the domain has already."""
-        numbers = [str(len(pids)), *map(str, pids)]
-        return self._ask("AttachProcessesToUnit", "ssau", _scope(domid), "", *numbers)
+        signature = "ssa(sv)a(sa(sv))"
+        unit = _scope(pid, domid)
+        return self._ask("StartTransientUnit", signature, unit, "fail", "5", *properties, "0")
 
     def _ask(self, method: str, signature: str, *arguments: str) -> str:
         command = [self._busctl, "--system", f"--timeout={_ANSWERS_WITHIN_S}", "call", *_SYSTEMD]
@@ -118,8 +116,8 @@ class Scopes:
         return "" if done.returncode == 0 else done.stderr.strip() or f"status {done.returncode}"
 
 
-def _scope(domid: int) -> str:
-    return f"xapid-guest-{domid}.scope"
+def _scope(pid: int, domid: int) -> str:
+    return f"xapid-guest-{domid}-{pid}.scope"
 
 
 def _members_file(proc: Path, groups: Path) -> Path | None:
