@@ -15,9 +15,9 @@ help:
 	@echo "make test-xen  run the suite on two real Xen hosts in QEMU (SUITE=bookworm or trixie)"
 	@echo "                 (AGAIN=1: only what failed last time, on fresh hosts)"
 	@echo "make torture   $(TORTURE_KILLS) kills of the daemon under writes (TORTURE_KILLS=N)"
-	@echo "make bench     how soon many waiting clients hear of a change"
+	@echo "make bench     measure beside libvirtd, nginx and SQLite (BENCH='--only 1,6 --rounds 3')"
 	@echo "make venv      only set up .venv"
-	@echo "make docs      write docs/api.md and docs/configuration.md from the declarations"
+	@echo "make docs      write docs/api.md, docs/configuration.md and what xe knows of the API"
 	@echo "make sdist     build dist/xapid-*.tar.gz, the sources"
 	@echo "make wheel     build dist/*.whl from it, for this Python and this Xen"
 	@echo "make deb       build dist/xapid_*.deb for this release of Debian"
@@ -52,11 +52,15 @@ torture: venv
 	$(BIN)/python -m tests.daemon.torture --kills $(TORTURE_KILLS)
 
 bench: venv
-	$(BIN)/python bench/events.py
+	@bench/prerequisites build/bench
+	$(BIN)/python -m bench $(BENCH)
 
 docs: venv
 	$(BIN)/python -m xapid.datamodel.document > docs/api.md
 	$(BIN)/python -m xapid.config.document > docs/configuration.md
+	$(BIN)/python -m xapid.xe.generate > xapid/xe/datamodel.json.new
+	mv xapid/xe/datamodel.json.new xapid/xe/datamodel.json
+	$(BIN)/python -m xapid.xe.document docs/xe.md
 
 sdist: venv
 	@mkdir -p dist

@@ -1,0 +1,1 @@
+"""Measures xapid beside what a user would take instead: `make bench`."""
