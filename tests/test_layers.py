@@ -82,6 +82,8 @@ def test_imports_point_down_only(path: Path) -> None:
     elif source == "xenworker":
         modules = {module[:2] for module in inner(path) if module[0] not in SHARED_LEAVES}
         assert {m for m in modules if m[0] != "xenworker"} <= {("xen", "protocol")}
+    elif source == "xe":
+        assert targets <= {"datamodel"}
     else:
         assert all(LEVEL[source] < LEVEL[target] for target in targets)
 
@@ -101,6 +103,13 @@ def test_services_never_import_one_another(path: Path) -> None:
     "path", [p for p in MODULES if layer_of(p) == "datamodel"], ids=lambda p: p.stem
 )
 def test_the_datamodel_imports_only_the_standard_library(path: Path) -> None:
+    outside = {m[0] for m in imports(path, runtime_only=False)} - {"xapid"}
+
+    assert outside <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if layer_of(p) == "xe"], ids=lambda p: p.stem)
+def test_the_command_line_client_imports_only_the_standard_library(path: Path) -> None:
     outside = {m[0] for m in imports(path, runtime_only=False)} - {"xapid"}
 
     assert outside <= sys.stdlib_module_names

@@ -1,0 +1,1 @@
+"""The command `xe`: the client that administrators know, made from the datamodel."""

@@ -1,0 +1,5 @@
+"""Commands to come."""
+
+from ..command import Command
+
+COMMANDS: tuple[Command, ...] = ()
