@@ -292,7 +292,7 @@ class TestDeadlines:
         await site.echo.entered.wait()
 
         async with asyncio.timeout(10):
-            while site.server._listeners[1]._slots:  # noqa: ASYNC110 - it tells nobody
+            while len(site.server.listeners[1].slots):  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0.01)
 
         client.writer.transport.resume_reading()

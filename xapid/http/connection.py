@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from aiohttp import web
@@ -21,6 +22,9 @@ log = structlog.get_logger(__name__)
 Handler = Callable[["BaseRequest"], Awaitable[web.StreamResponse]]
 
 HEADERS = {"Server": "xapid"}
+MAX_HEAD: Final = 64 * 1024  # bytes of a request's line and headers together
+MAX_LINE: Final = 8 * 1024  # bytes of the line, and of each header
+MAX_HEADERS: Final = 100
 
 
 @dataclass(frozen=True)
@@ -43,15 +47,27 @@ def plain(status: int, text: str, *, close: bool = True) -> web.Response:
 
 
 class Connection(RequestHandler):
-    """A connection that ends when a request's head takes too long to arrive."""
+    """A connection that ends when a request's head takes too long to arrive, or is too long.
 
-    __slots__ = ("_deadlines", "_head_timer", "_on_lost")
+    engaged: a whole request came and is being answered. spoke: one was, at some time.
+    """
+
+    __slots__ = (
+        "_deadlines",
+        "_head_size",
+        "_head_timer",
+        "_on_answer",
+        "_on_lost",
+        "engaged",
+        "spoke",
+    )
 
     def __init__(
         self,
         server: web.Server,
         deadlines: Deadlines,
         on_lost: Callable[[Connection], None],
+        on_answer: Callable[[], None],
     ) -> None:
         super().__init__(
             server,
@@ -60,15 +76,32 @@ class Connection(RequestHandler):
             access_log=None,  # type: ignore[arg-type]  # None means no log
             auto_decompress=False,
             lingering_time=2.0,
+            max_line_size=MAX_LINE,
+            max_field_size=MAX_LINE,
+            max_headers=MAX_HEADERS,
         )
         self._deadlines = deadlines
         self._on_lost = on_lost
+        self._on_answer = on_answer
         self._head_timer: asyncio.TimerHandle | None = None
+        self._head_size = 0
+        self.engaged = False
+        self.spoke = False
 
     @property
     def idle(self) -> bool:
-        """Whether no request is being answered."""
+        """Whether no request has come, whole or in part."""
         return self._current_request is None and not self._messages
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """While a whole request is answered: the connection is not ended to make room."""
+        self.engaged = self.spoke = True
+        self._on_answer()
+        try:
+            yield
+        finally:
+            self.engaged = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -83,6 +116,8 @@ class Connection(RequestHandler):
         super().data_received(data)
         if self._request_count != seen:
             self._head_arrived()
+        elif self.idle and self._head_is_long(len(data)):
+            self.abort()
         elif self._head_timer is None and self.idle:
             self._await_head()
 
@@ -94,7 +129,12 @@ class Connection(RequestHandler):
     def _await_head(self) -> None:
         self._head_timer = self._loop.call_later(self._deadlines.head_s, self._head_is_late)
 
+    def _head_is_long(self, more: int) -> bool:
+        self._head_size += more
+        return self._head_size > MAX_HEAD
+
     def _head_arrived(self) -> None:
+        self._head_size = 0
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
@@ -147,6 +187,8 @@ class Server(web.Server):
         super().__init__(handle)
         self._deadlines = deadlines
 
-    def connect(self, on_lost: Callable[[Connection], None]) -> Connection:
-        """The protocol of a new connection."""
-        return Connection(self, self._deadlines, on_lost)
+    def connect(
+        self, on_lost: Callable[[Connection], None], on_answer: Callable[[], None]
+    ) -> Connection:
+        """The protocol of a new connection; on_answer is called when it begins to answer."""
+        return Connection(self, self._deadlines, on_lost, on_answer)

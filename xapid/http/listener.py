@@ -1,4 +1,4 @@
-"""One listening socket: accepts up to its own cap, and ends the longest idle to make room."""
+"""One listening socket: accepts up to its own cap, and ends idle connections to make room."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from typing import Final
 
 import structlog
 
+from ..datamodel.errors import TooBusy
+from ..rpc.addresses import one_client
+from ..rpc.call import LOCAL
+from ..rpc.turns import Turns
 from .connection import Connection, Deadlines, Handler, Server
+from .slots import Slot, Slots, client_cap
 
 log = structlog.get_logger(__name__)
 
@@ -88,32 +93,13 @@ def link_socket(path: Path, links: Iterable[Path]) -> None:
             )
 
 
-class _Slot:
-    """A place among the listener's connections, from accept to the end."""
-
-    __slots__ = ("connection", "handshake")
-
-    def __init__(self) -> None:
-        self.connection: Connection | None = None
-        self.handshake: asyncio.Task[None] | None = None
-
-    def give_up(self) -> bool:
-        """End it if no request is being answered on it."""
-        if self.connection is None:
-            if self.handshake is not None:
-                self.handshake.cancel()
-            return True
-        if self.connection.idle:
-            self.connection.abort()
-            return True
-        return False
-
-
 class Listener:
     """Accepts connections on one socket and hands each to the HTTP server.
 
-    cap: connections open at once. When all are taken a new one ends the one that was opened
-    first among those that answer no request, and waits where there is none.
+    cap: connections open at once; over the network one address may have half of them. When all
+    are taken a new one takes the place of an idle one, and waits where there is none; one of an
+    address whose share is all in use is refused. handshakes: whose turn it is to begin TLS.
+    listening: the socket listens already, and is systemd's.
     """
 
     def __init__(
@@ -124,19 +110,26 @@ class Listener:
         cap: int,
         deadlines: Deadlines,
         tls: ssl.SSLContext | None = None,
+        handshakes: Turns | None = None,
+        listening: bool = False,
     ) -> None:
         bound.setblocking(False)
         self.socket = bound
-        self._room = asyncio.Event()
-        self._server = Server(handler, deadlines, self._room.set)
-        self._cap = cap
+        self.local = bound.family == socket.AF_UNIX
+        self.cap = cap
+        self.slots = Slots(cap, None if self.local else client_cap(cap))
+        self.accepted = 0
+        self.refused = 0
+        self._server = Server(handler, deadlines, self.slots.changed.set)
         self._deadlines = deadlines
         self._tls = tls
-        self._slots: dict[_Slot, None] = {}
+        self._handshakes = handshakes
+        self._listening = listening
         self._accepting: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self.socket.listen(BACKLOG)
+        if not self._listening:
+            self.socket.listen(BACKLOG)
         self._accepting = asyncio.create_task(self._accept_all(), name="accept connections")
 
     async def stop_accepting(self) -> None:
@@ -148,13 +141,13 @@ class Listener:
             self._accepting = None
         self.socket.close()
         self._server.pre_shutdown()
-        for slot in list(self._slots):
-            slot.give_up()
+        for slot in self.slots.all():
+            slot.give_up(receiving=False)
 
     async def close(self, timeout_s: float) -> None:
         """Let answers leave for at most `timeout_s`, then end every connection."""
         await self._server.shutdown(timeout_s)
-        handshakes = [slot.handshake for slot in self._slots if slot.handshake is not None]
+        handshakes = [slot.handshake for slot in self.slots.all() if slot.handshake]
         for handshake in handshakes:
             handshake.cancel()
         await asyncio.gather(*handshakes, return_exceptions=True)
@@ -163,54 +156,65 @@ class Listener:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                accepted, _ = await loop.sock_accept(self.socket)
+                accepted, address = await loop.sock_accept(self.socket)
             except OSError as error:
                 if error.errno in _EXHAUSTED:
                     log.error("cannot accept connections", reason=os.strerror(error.errno))
                     await asyncio.sleep(1)
                 continue
+            self.accepted += 1
+            client = LOCAL if self.local else one_client(address[0])
             try:
-                await self._make_room()
+                welcome = await self._make_room(client)
             except asyncio.CancelledError:
                 accepted.close()
                 raise
-            slot = _Slot()
-            self._slots[slot] = None
+            if not welcome:
+                self.refused += 1
+                accepted.close()
+                continue
+            slot = self.slots.take(client)
             slot.handshake = asyncio.create_task(self._begin(slot, accepted))
             await asyncio.sleep(0)  # accepting never starves those already here
 
-    async def _make_room(self) -> None:
-        while len(self._slots) >= self._cap:
-            self._room.clear()
-            if not any(slot.give_up() for slot in list(self._slots)):
-                log.warning("every connection is busy", cap=self._cap)
-            await self._room.wait()
+    async def _make_room(self, client: str) -> bool:
+        """Return when there is a place for the client; False when it has too many."""
+        warned = False
+        while not self.slots.free(client):
+            self.slots.changed.clear()
+            if not self.slots.make_one_leave(client):
+                if self.slots.crowded(client):
+                    return False
+                if not warned:
+                    log.warning("every connection is busy", cap=self.cap)
+                    warned = True
+            await self.slots.changed.wait()
+        return True
 
-    async def _begin(self, slot: _Slot, accepted: socket.socket) -> None:
-        def lost(connection: Connection) -> None:
-            self._release(slot)
-
+    async def _begin(self, slot: Slot, accepted: socket.socket) -> None:
         accepted.setblocking(False)
-        if accepted.family != socket.AF_UNIX:
+        if not self.local:
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            _, connection = await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: self._server.connect(lost),
-                accepted,
-                ssl=self._tls,
-                ssl_handshake_timeout=self._deadlines.handshake_s if self._tls else None,
-                ssl_shutdown_timeout=5.0 if self._tls else None,
-            )
-        except (OSError, ssl.SSLError, asyncio.CancelledError) as error:
+            slot.connection = await self._connection(slot, accepted)
+        except (OSError, ssl.SSLError, TooBusy, asyncio.CancelledError) as error:
             accepted.close()
-            self._release(slot)
+            self.slots.release(slot)
             if isinstance(error, asyncio.CancelledError):
                 raise
-        else:
-            slot.connection = connection
         finally:
             slot.handshake = None
 
-    def _release(self, slot: _Slot) -> None:
-        self._slots.pop(slot, None)
-        self._room.set()
+    async def _connection(self, slot: Slot, accepted: socket.socket) -> Connection:
+        if self._tls is not None and self._handshakes is not None:
+            await self._handshakes.enter(slot.client)
+        _, connection = await asyncio.get_running_loop().connect_accepted_socket(
+            lambda: self._server.connect(
+                lambda _: self.slots.release(slot), lambda: self.slots.used(slot)
+            ),
+            accepted,
+            ssl=self._tls,
+            ssl_handshake_timeout=self._deadlines.handshake_s if self._tls else None,
+            ssl_shutdown_timeout=5.0 if self._tls else None,
+        )
+        return connection

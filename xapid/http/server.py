@@ -1,55 +1,27 @@
-"""The HTTP face of the daemon: which requests are XML-RPC calls, and what they may cost."""
+"""The HTTP face of the daemon: the sockets it serves, and what clients may take from it."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NoReturn, Protocol
+from typing import Final
 
-import structlog
-from aiohttp import web
-
-from ..rpc.answers import BLOCK, Answer
-from ..rpc.arrivals import ARRIVED_AT
-from ..rpc.call import LOCAL
-from ..rpc.xmlrpc import Malformed, Request, decode
-from ..version import VERSION
-from .connection import HEADERS, Deadlines, plain
+from ..rpc.turns import Turns
+from .connection import Deadlines
+from .descriptors import room_for
 from .listener import Listener, tcp_socket, unix_socket
+from .site import LARGE as LARGE
+from .site import Dispatcher, Handlers, Page, Site
 
-if TYPE_CHECKING:
-    from aiohttp.web_request import BaseRequest
+Address = tuple[str, int]
 
-log = structlog.get_logger(__name__)
-
-LARGE: Final = 64 * 1024  # bytes above which a body is not parsed on the loop
-_CALL_PATHS: Final = ("/", "/RPC2")
-_ANSWER_HEADERS: Final = {**HEADERS, "Content-Type": "text/xml"}
-_PAGE: Final = f"xapid {VERSION}: the XenAPI of this Xen host. Send XML-RPC calls here with POST."
-
-
-class Dispatcher(Protocol):
-    """Who answers calls."""
-
-    def answer(self, request: Request, peer: str) -> Awaitable[Answer]:
-        """Answer one call; never raises for what a client did."""
-
-    async def stop(self, grace_s: float) -> None:
-        """End waiting calls, let others run for at most `grace_s`, then cancel them."""
-
-
-class Upload(Protocol):
-    """Who takes what clients send to one path with PUT."""
-
-    def handle(self, request: BaseRequest, peer: str) -> Awaitable[web.Response]:
-        """Answer one request; never raises for what a client did."""
+HANDSHAKES: Final = 50  # a second, and 200 at once, for each address
 
 
 @dataclass(frozen=True)
@@ -61,224 +33,138 @@ class Limits:
     """
 
     body: int = 2 * 1024 * 1024
-    tcp_connections: int = 512
+    tcp_connections: int = 1024
     unix_connections: int = 256
     large_bodies: int = 16
     deadlines: Deadlines = field(default_factory=Deadlines)
 
 
-class _Refused(Exception):  # noqa: N818
-    """The request is answered with an HTTP error and the connection is closed."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
-
-
-def _refuse(status: int, text: str) -> NoReturn:
-    raise _Refused(status, text)
-
-
 class HttpServer:
-    """Answers XML-RPC over HTTPS and over a Unix socket.
+    """Answers XML-RPC over HTTPS, over a Unix socket, and where it is asked for over plain HTTP.
 
-    https: host and port (0: a free one); None: no TCP at all. tls: its server context.
-    socket: path of the Unix socket; None: none. uploads: who takes PUT, by path.
+    https, http: host and port (0: a free one); None: not at all. tls: the server context.
+    socket: path of the Unix socket; None: none. passed: Unix sockets that listen already, which
+    systemd opened, in the place of our own.
+    uploads, pages: who takes PUT, and who answers GET, by path.
     """
 
     def __init__(
         self,
         dispatcher: Dispatcher,
         *,
-        https: tuple[str, int] | None,
+        https: Address | None,
         socket: Path | None,
         tls: ssl.SSLContext | None,
+        http: Address | None = None,
+        passed: Sequence[socket.socket] = (),
         limits: Limits | None = None,
-        uploads: Mapping[str, Upload] = MappingProxyType({}),
+        uploads: Mapping[str, Page] = MappingProxyType({}),
+        pages: Mapping[str, Page] = MappingProxyType({}),
     ) -> None:
         if https is not None and tls is None:
             raise ValueError("HTTPS needs a certificate")
         self._dispatcher = dispatcher
-        self._https = https
+        self._https, self._http = https, http
         self._path = socket
         self._tls = tls
+        self._passed = list(passed)
         self._limits = limits or Limits()
-        self._uploads = uploads
-        self._listeners: list[Listener] = []
+        self._handlers = Handlers(uploads, pages)
         self._parsers = ThreadPoolExecutor(1, thread_name_prefix="xmlrpc")
-        self.https_address: tuple[str, int] | None = None
+        self._handshakes = Turns(rate=HANDSHAKES, burst=4 * HANDSHAKES, spare=False)
+        self._bound_path: Path | None = None
+        self._tcp_cap = self._limits.tcp_connections
+        self.listeners: list[Listener] = []
+        self.https_address: Address | None = None
+        self.http_address: Address | None = None
 
     async def start(self) -> None:
         """Begin to answer. Raises OSError when an address cannot be had; then none is held."""
         limits = self._limits
-        bound = []
+        addresses = [each for each in (self._https, self._http) if each is not None]
+        self._tcp_cap = room_for(limits.tcp_connections, limits.unix_connections, len(addresses))
+        bound: list[tuple[socket.socket, ssl.SSLContext | None]] = []
         try:
             if self._https is not None:
-                sock = await asyncio.to_thread(tcp_socket, *self._https)
-                bound.append((sock, limits.tcp_connections, self._tls))
-                self.https_address = (self._https[0], sock.getsockname()[1])
-            if self._path is not None:
-                bound.append((unix_socket(self._path), limits.unix_connections, None))
+                self.https_address = await self._bind(self._https, self._tls, bound)
+            if self._http is not None:
+                self.http_address = await self._bind(self._http, None, bound)
+            if self._path is not None and str(self._path) not in _names(self._passed):
+                bound.append((unix_socket(self._path), None))
+                self._bound_path = self._path
+            bound += [(each, None) for each in self._passed]
         except OSError:
-            for sock, _, _ in bound:
+            for sock, _ in bound:
                 sock.close()
             raise
-        for sock, cap, tls in bound:
-            self._listen(sock, cap, tls)
+        for sock, tls in bound:
+            self._listen(sock, tls)
 
-    def _listen(self, sock: socket.socket, cap: int, tls: ssl.SSLContext | None) -> None:
-        limits, local = self._limits, tls is None
-        site = _Site(self._dispatcher, limits, self._parsers, self._uploads, local=local)
-        listener = Listener(sock, site.handle, cap=cap, deadlines=limits.deadlines, tls=tls)
-        self._listeners.append(listener)
+    async def _bind(
+        self,
+        address: Address,
+        tls: ssl.SSLContext | None,
+        bound: list[tuple[socket.socket, ssl.SSLContext | None]],
+    ) -> Address:
+        sock = await asyncio.to_thread(tcp_socket, *address)
+        bound.append((sock, tls))
+        return address[0], sock.getsockname()[1]
+
+    def _listen(self, sock: socket.socket, tls: ssl.SSLContext | None) -> None:
+        limits, local = self._limits, sock.family == socket.AF_UNIX
+        site = Site(
+            self._dispatcher,
+            self._handlers,
+            self._parsers,
+            body_limit=limits.body,
+            large_bodies=limits.large_bodies,
+            deadlines=limits.deadlines,
+            local=local,
+        )
+        listener = Listener(
+            sock,
+            site.handle,
+            cap=limits.unix_connections if local else self._tcp_cap,
+            deadlines=limits.deadlines,
+            tls=tls,
+            handshakes=self._handshakes,
+            listening=sock in self._passed,
+        )
+        self.listeners.append(listener)
         listener.start()
 
+    @property
+    def paths(self) -> frozenset[str]:
+        """The names of the Unix sockets that are served."""
+        return frozenset(_names([each.socket for each in self.listeners if each.local]))
+
     async def serve_network(self, served: bool) -> None:
-        """Begin to answer over HTTPS, where it is configured, or stop. Raises OSError."""
-        on_network = [each for each in self._listeners if each.socket.family != socket.AF_UNIX]
-        if served and not on_network and self.https_address is not None:
-            sock = await asyncio.to_thread(tcp_socket, *self.https_address)
-            self._listen(sock, self._limits.tcp_connections, self._tls)
+        """Begin to answer over the network, where it is configured, or stop. Raises OSError."""
+        on_network = [each for each in self.listeners if not each.local]
+        if served and not on_network:
+            bound: list[tuple[socket.socket, ssl.SSLContext | None]] = []
+            if self.https_address is not None:
+                await self._bind(self.https_address, self._tls, bound)
+            if self.http_address is not None:
+                await self._bind(self.http_address, None, bound)
+            for sock, tls in bound:
+                self._listen(sock, tls)
         for listener in () if served else on_network:
-            self._listeners.remove(listener)
+            self.listeners.remove(listener)
             await listener.stop_accepting()
             await listener.close(1.0)
 
     async def stop(self, grace_s: float = 5.0) -> None:
         """Accept nothing more, let calls end for at most `grace_s`, then close everything."""
-        await asyncio.gather(*(listener.stop_accepting() for listener in self._listeners))
-        if self._path is not None and self._listeners:
-            self._path.unlink(missing_ok=True)
+        await asyncio.gather(*(listener.stop_accepting() for listener in self.listeners))
+        if self._bound_path is not None and self.listeners:
+            self._bound_path.unlink(missing_ok=True)
         await self._dispatcher.stop(grace_s)
-        await asyncio.gather(*(listener.close(1.0) for listener in self._listeners))
-        self._listeners.clear()
+        self._handshakes.close()
+        await asyncio.gather(*(listener.close(1.0) for listener in self.listeners))
+        self.listeners.clear()
         self._parsers.shutdown(wait=False, cancel_futures=True)
 
 
-class _Site:
-    """The requests of one listening socket."""
-
-    def __init__(
-        self,
-        dispatcher: Dispatcher,
-        limits: Limits,
-        parsers: ThreadPoolExecutor,
-        uploads: Mapping[str, Upload],
-        *,
-        local: bool,
-    ) -> None:
-        self._dispatcher = dispatcher
-        self._limits = limits
-        self._parsers = parsers
-        self._uploads = uploads
-        self._local = local
-        self._large = asyncio.Semaphore(limits.large_bodies)
-
-    async def handle(self, request: BaseRequest) -> web.StreamResponse:
-        """Answer one HTTP request."""
-        peer = LOCAL if self._local else request.remote or "unknown"
-        ARRIVED_AT.set(LOCAL if self._local else _own_address(request))
-        if request.method == "PUT" and (upload := self._uploads.get(request.path)) is not None:
-            return await self._send_short(request, await upload.handle(request, peer))
-        if request.method != "POST":
-            return await self._send_short(request, _not_a_call(request))
-        if request.path not in _CALL_PATHS:
-            return await self._send_short(request, plain(404, "XML-RPC calls go to / or /RPC2"))
-        try:
-            call = await self._read(request)
-        except _Refused as refused:
-            return await self._send_short(request, plain(refused.status, str(refused)))
-        except Malformed as malformed:
-            refusal = plain(400, f"not an XML-RPC call: {malformed}")
-            return await self._send_short(request, refusal)
-        except (web.RequestPayloadError, ConnectionError):
-            return await self._send_short(request, plain(400, "the body did not arrive whole"))
-        answer = await self._dispatcher.answer(call, peer)
-        if answer.length > BLOCK:
-            return await self._send_long(request, answer)
-        response = web.Response(body=b"".join(answer.pieces), headers=_ANSWER_HEADERS)
-        return await self._send_short(request, response)
-
-    async def _read(self, request: BaseRequest) -> Request:
-        """Read and parse the body. Raises _Refused and Malformed."""
-        headers, limit = request.headers, self._limits.body
-        if headers.get("Content-Encoding", "identity") != "identity":
-            _refuse(415, "a compressed body is not accepted")
-        size = request.content_length
-        if size is None and "chunked" not in headers.get("Transfer-Encoding", "").lower():
-            _refuse(411, "the request has no Content-Length")
-        if size is not None and size > limit:
-            _refuse(413, f"the body is larger than {limit} bytes")
-        if size is not None and size <= LARGE:
-            return decode(await self._read_body(request, size))
-        async with self._large:
-            body = await self._read_body(request, limit)
-            if len(body) <= LARGE:
-                return decode(body)
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._parsers, decode, body)
-
-    async def _read_body(self, request: BaseRequest, limit: int) -> bytes:
-        if "100-continue" in request.headers.get("Expect", "").lower() and request.transport:
-            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        held: list[bytes] = []
-        total = 0
-        try:
-            async with asyncio.timeout(self._limits.deadlines.body_s):
-                async for chunk in request.content.iter_any():
-                    held.append(chunk)
-                    total += len(chunk)
-                    if total > limit:
-                        _refuse(413, f"the body is larger than {limit} bytes")
-        except TimeoutError:
-            _refuse(408, "the body took too long to arrive")
-        return held[0] if len(held) == 1 else b"".join(held)
-
-    async def _send_short(
-        self, request: BaseRequest, response: web.StreamResponse
-    ) -> web.StreamResponse:
-        """Write a whole answer; a client that does not read it is cut off."""
-        async with self._deadline(request):
-            await response.prepare(request)
-            await response.write_eof()
-        return response
-
-    async def _send_long(self, request: BaseRequest, answer: Answer) -> web.StreamResponse:
-        """Write an answer block by block, each with a deadline of its own."""
-        response = web.StreamResponse(headers=_ANSWER_HEADERS)
-        response.content_length = answer.length
-        await response.prepare(request)
-        for block in answer.blocks():
-            async with self._deadline(request):
-                await response.write(block)
-                await asyncio.sleep(0)  # a long answer lets others in between its blocks
-        async with self._deadline(request):
-            await response.write_eof()
-        return response
-
-    @asynccontextmanager
-    async def _deadline(self, request: BaseRequest) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(self._limits.deadlines.write_s):
-                yield
-        except TimeoutError:
-            if request.transport is not None:
-                request.transport.abort()
-            raise ConnectionResetError("the client did not read its answer") from None
-
-
-def _own_address(request: BaseRequest) -> str:
-    """Which address of this host the request came to."""
-    name = request.transport.get_extra_info("sockname") if request.transport else None
-    return str(name[0]).removeprefix("::ffff:") if isinstance(name, tuple) else ""
-
-
-def _not_a_call(request: BaseRequest) -> web.Response:
-    if request.method == "GET" and request.path == "/":
-        return plain(200, _PAGE, close=False)
-    known = request.path in _CALL_PATHS
-    if not known and request.method in ("GET", "HEAD"):
-        return plain(404, "there is nothing here")
-    response = plain(405, "XML-RPC calls are sent with POST")
-    response.headers["Allow"] = "GET, POST" if request.path == "/" else "POST"
-    return response
+def _names(sockets: Sequence[socket.socket]) -> list[str]:
+    return [str(each.getsockname()) for each in sockets]

@@ -32,14 +32,21 @@ class Turns:
     A caller gets `rate` tokens a second and holds at most `burst`. A call costs one, and one more
     for each 64 kB of its answer. Calls beyond that wait, in the order in which they came; callers
     that have some waiting take turns, one call in each round of the event loop, so that others
-    are never behind more than one. A caller that is alone waits for no tokens: nobody would gain.
+    are never behind more than one. A caller that is alone waits for no tokens, as nobody would
+    gain by it, unless `spare` is False.
     """
 
     def __init__(
-        self, *, rate: float = RATE, burst: float = BURST, time: Callable[[], float] = monotonic
+        self,
+        *,
+        rate: float = RATE,
+        burst: float = BURST,
+        spare: bool = True,
+        time: Callable[[], float] = monotonic,
     ) -> None:
         self._rate = rate
         self._burst = burst
+        self._spare = spare
         self._time = time
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()  # used longest ago first
         self._queues: OrderedDict[str, _Bucket] = OrderedDict()  # whose turn it is first
@@ -60,15 +67,14 @@ class Turns:
 
     async def enter(self, caller: str) -> None:
         """Return when it is the caller's turn. Raises TooBusy when too many calls wait."""
-        bucket = self._filled(caller)
-        if not bucket.waiting and (bucket.tokens >= 1.0 or self._alone(caller)):
-            _pay(bucket)
+        if self.admit(caller):
             return
         if self.waiting >= MAX_WAITING:
             self.refused += 1
             raise TooBusy
         self.waiting += 1
         self.delayed += 1
+        bucket = self._buckets[caller]
         turn = asyncio.get_running_loop().create_future()
         bucket.waiting.append(turn)
         self._queues.setdefault(caller, bucket)
@@ -78,6 +84,14 @@ class Turns:
             await turn
         finally:
             self.waiting -= 1
+
+    def admit(self, caller: str) -> bool:
+        """Let a call in that may go on without waiting; False: it must `enter`."""
+        bucket = self._filled(caller)
+        if bucket.waiting or not (bucket.tokens >= 1.0 or self._alone(caller)):
+            return False
+        _pay(bucket)
+        return True
 
     def charge(self, caller: str, answer: int) -> None:
         """Let the caller pay for the bytes of a long answer; its debt has an end."""
@@ -124,7 +138,7 @@ class Turns:
 
     def _alone(self, caller: str) -> bool:
         """Whether nobody else has called of late."""
-        if any(name != caller for name in self._queues):
+        if not self._spare or any(name != caller for name in self._queues):
             return False
         latest = reversed(self._buckets.items())
         other = next((bucket for name, bucket in latest if name != caller), None)
