@@ -78,6 +78,12 @@ def success(type_: Type[Any], value: Any) -> Answer:
     return Answer((_HEAD + encode(type_, value).encode() + _TAIL,))
 
 
+def answering(type_: Type[Any], handler: Callable[..., Any]) -> Callable[..., Answer]:
+    """What gives the answer of a call: the handler's result, coded as the declared type."""
+    coded = _encoder(type_)
+    return lambda call, *values: Answer((_HEAD + coded(handler(call, *values)).encode() + _TAIL,))
+
+
 def failure(error: Iterable[str]) -> Answer:
     """The answer of a call that failed: its code and the code's parameters."""
     return Answer((_FAILED + encode(_STRINGS, tuple(error)).encode() + _TAIL,))

@@ -76,6 +76,7 @@ class Route:
 
     run: the handler that may wait; inline: the one that never does; whole: the one whose result
     is already an answer. Exactly one of them is there, unless the method is not implemented.
+    at_once: the whole answer of a method that never waits.
     """
 
     method: Method
@@ -84,6 +85,7 @@ class Route:
     run: Callable[..., Awaitable[Any]] | None = None
     inline: Callable[..., Any] | None = None
     whole: Callable[..., Awaitable[Answer]] | None = None
+    at_once: Callable[..., Answer] | None = None
 
     def values(self, raw_params: Sequence[Any], call: ApiCall) -> list[Any]:
         """The parameters checked, those left out at their defaults. Raises ApiError."""
@@ -152,6 +154,7 @@ class Dispatcher:
                 return record(ref)
 
             route.whole = get_record
+            route.at_once = lambda call, ref: record(ref)
         elif method.kind is Kind.GET_ALL_RECORDS:
 
             async def get_all_records(call: ApiCall) -> Answer:
@@ -162,6 +165,8 @@ class Dispatcher:
             route.inline = accessors.inline(method)
             if route.inline is None:
                 route.run = self._derived.handler(method)
+            else:
+                route.at_once = answers.answering(method.result, route.inline)
         return route
 
     # Answering
@@ -189,6 +194,38 @@ class Dispatcher:
         finally:
             if code or not asynchronous:  # an asynchronous call that began ends later
                 self._observe(route, code, began)
+
+    def answer_at_once(self, request: Request, peer: str) -> Answer | None:
+        """Answer a call that waits for nothing, neither its handler nor its caller's turn.
+
+        None: nothing was done, and `answer` must do it. Never raises for what a client did.
+        """
+        name, raw_params = request
+        route = self._routes.get(name)
+        if route is None or route.at_once is None or not raw_params:
+            return None
+        if type(raw_params[0]) is not str:
+            return None
+        began, code = monotonic(), ""
+        try:
+            live = self._sessions.check(raw_params[0])
+        except ApiError:
+            return None
+        caller = _caller(live, peer)
+        if not self._turns.admit(caller):
+            return None
+        try:
+            self._reached(ARRIVED_AT.get())
+            call = ApiCall(self._tasks, name, user=live.user, session=live.ref, peer=peer)
+            answer = route.at_once(call, *self._checked(route, raw_params[1:], call, live))
+        except Exception as error:
+            found = api_error(error)
+            code = found.code
+            return answers.failure(found.wire())
+        finally:
+            self._observe(route, code, began)
+        self._turns.charge(caller, answer.length)
+        return answer
 
     async def _answer(
         self, route: Route, raw_params: Sequence[Any], peer: str, *, asynchronous: bool
