@@ -13,7 +13,7 @@ from xapid.xen.plan import VIF_SCRIPT
 
 from .namespace import in_namespace, need
 
-BACKEND = "/local/domain/0/backend/vif/1/0"
+BACKEND = "backend/vif/1/0"
 READ = """#!/bin/sh
 for key; do cat "{store}/${{key##*/}}" || exit 1; done
 """
@@ -32,7 +32,6 @@ def store(tmp_path: Path) -> Path:
         program.write_text(text.format(store=keys))
         program.chmod(0o755)
     (keys / "bridge").write_text("xapi0\n")
-    (keys / "mtu").write_text("1400\n")
     return keys
 
 
@@ -56,7 +55,7 @@ def play(store: Path, words: tuple[str, str], interface: str) -> tuple[int, str]
 
         async with AsyncIPRoute() as netlink:
             await need(netlink, "bridge")
-            await netlink.link("add", ifname="xapi0", kind="bridge")
+            await netlink.link("add", ifname="xapi0", kind="bridge", mtu=1400)
             await netlink.link("add", ifname=interface, kind="veth", peer="frontend")
             status = hotplug(store, *words)
             link: Any = (await netlink.link("get", ifname=interface))[0]
@@ -73,6 +72,7 @@ def test_an_interface_is_plugged_and_the_kernel_told(store: Path) -> None:
     assert play(store, ("online", "type_if=vif"), "vif1.0") == (0, "xapi0")
 
     assert (store / "hotplug-status").read_text() == "connected"
+    assert (store / "mtu").read_text() == "1400", "what the guest is told"
 
 
 def test_an_emulated_card_is_plugged_but_says_nothing_of_the_other(store: Path) -> None:
@@ -85,11 +85,11 @@ def test_what_ends_needs_nothing(store: Path) -> None:
     for words in (("offline", "type_if=vif"), ("remove", "type_if=tap"), ("online", "type_if=tap")):
         assert hotplug(store, *words) == 0
 
-    assert sorted(file.name for file in store.iterdir()) == ["bridge", "mtu"]
+    assert sorted(file.name for file in store.iterdir()) == ["bridge"]
 
 
 @pytest.mark.parametrize(
-    ("missing", "complaint"), [("bridge", "no bridge"), ("", "cannot be plugged into xapi9")]
+    ("missing", "complaint"), [("bridge", "no bridge is given"), ("", "there is no bridge xapi9")]
 )
 def test_what_cannot_be_plugged_says_why(store: Path, missing: str, complaint: str) -> None:
     (store / "bridge").write_text("xapi9\n")

@@ -1,156 +1,170 @@
-"""Interfaces, VLANs, bonds, addresses and the management interface of a real host.
+"""Interfaces, VLANs, bonds, addresses and guests' traffic on a host with cards of its own.
 
-The host needs interfaces of its own: `host.py --nics 4 --name net up`, then
-XAPID_XENHOST_RUNNING=net. `ip` in dom0 is asked whether the records are right.
+The world outside is a namespace behind the host's switch. After each test `ip`, `bridge` and `xl`
+must agree with the records.
 """
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
-from testhost.api import Api, ApiError, PlainApi
-from testhost.daemon import Daemon
+from testhost.api import ApiError
 from testhost.machine import Machine
-from testhost.workbench import wait_until
+from testhost.networks import SPARE, Networks
+from testhost.table import Table
+from testhost.wiring import Wiring
+from testhost.workbench import Guest, Workbench, wait_until
 
-SPARE = ("eth1", "eth2", "eth3")
-NULL = "OpaqueRef:NULL"
+pytestmark = pytest.mark.xen
 
-
-def link(machine: Machine, name: str) -> dict[str, Any] | None:
-    """What `ip` says of an interface."""
-    found = machine.run(f"ip -j -d link show dev {name} 2>/dev/null", check=False)
-    return dict(json.loads(found)[0]) if found.strip() else None
-
-
-def addresses(machine: Machine, name: str) -> set[str]:
-    """The IPv4 addresses of an interface, with their prefixes."""
-    (found,) = json.loads(machine.run(f"ip -j -4 address show dev {name}"))
-    return {f"{each['local']}/{each['prefixlen']}" for each in found.get("addr_info", ())}
+MIB = 1 << 20
+LEFT, RIGHT, PEER = "10.41.0.11", "10.41.0.12", "10.41.0.1"
+BLOCK_MIB, BLOCKS, PORT = 20, 5, 8000
+TOLD_WITHIN_S = 1.0
 
 
-@pytest.fixture
-def pifs(xenhost: Machine, daemon: Daemon, api: Api) -> dict[str, str]:
-    """The interfaces by name, none of which is plugged."""
-    if any(link(xenhost, name) is None for name in SPARE):
-        pytest.skip("the host has no spare interfaces: boot it with --nics 4")
-    (host,) = api.call("host.get_all")
-    for bond in api.call("Bond.get_all"):
-        api.call("Bond.destroy", bond)
-    for vlan in api.call("VLAN.get_all"):
-        api.call("VLAN.destroy", vlan)
-    api.call("PIF.scan", host)
-    found = {record["device"]: ref for ref, record in api.call("PIF.get_all_records").items()}
-    for name in SPARE:
-        api.call("PIF.reconfigure_ip", found[name], "None", "", "", "", "")
-        api.call("PIF.unplug", found[name])
-    return found
+@pytest.fixture(scope="module")
+def nets(workbench: Workbench) -> Iterator[Networks]:
+    nets = Networks.on(workbench)
+    nets.open()
+    yield nets
+    nets.close()
 
 
-def bridge_of(api: Api, pif: str) -> str:
-    return str(api.call("network.get_bridge", api.call("PIF.get_network", pif)))
+@pytest.fixture(scope="module")
+def pair(nets: Networks, table: Table) -> tuple[Guest, Guest]:
+    """Two guests that run on the network of eth1, and the host outside there."""
+    nets.outside.has(f"{PEER}/24")
+    network = nets.network_of("eth1")
+    left, right = nets.guest("left", network), nets.guest("right", network)
+    with table.step("net", "start of two guests"):
+        tasks = [nets.call("Async.VM.start", g.vm, False, False) for g in (left, right)]
+        for task in tasks:
+            nets.settle(task, 120)
+    for guest, address in ((left, LEFT), (right, RIGHT)):
+        guest.wait_booted()
+        guest.inside(f"ip address add {address}/24 dev eth0 && ip link set eth0 up")
+    return left, right
 
 
-def network(api: Api, name: str) -> str:
-    record = {"name_label": name, "name_description": "", "other_config": {}}
-    return str(api.call("network.create", record))
+@pytest.fixture(autouse=True)
+def agreement(nets: Networks) -> Iterator[None]:
+    yield
+    nets.check_agreement()
 
 
-def test_a_scan_finds_what_ip_shows(xenhost: Machine, api: Api, pifs: dict[str, str]) -> None:
-    for name, pif in pifs.items():
-        record, seen = api.call("PIF.get_record", pif), link(xenhost, name)
-        assert seen is not None
+def reaches(guest: Guest, address: str) -> bool:
+    """Whether an address answers the guest within a few seconds."""
+    ping = f"for i in 1 2 3; do ping -c 1 -W 2 {address} >/dev/null && break; done && echo yes"
+    return "yes" in guest.inside(f"{ping}; true")
+
+
+def test_a_scan_finds_what_ip_shows(xenhost: Machine, nets: Networks) -> None:
+    wiring = Wiring.of(xenhost)
+    assert set(nets.pifs) == {"eth0", *SPARE}
+    for name, pif in nets.pifs.items():
+        record, seen = nets.call("PIF.get_record", pif), wiring.links[name]
         assert (record["MAC"], int(record["MTU"])) == (seen["address"], seen["mtu"])
-        metrics = api.call("PIF_metrics.get_record", record["metrics"])
-        assert metrics["pci_bus_path"] and metrics["vendor_id"] == "1af4"
-    assert not api.call("PIF.get_managed", pifs["eth0"]), "the administrator uses it"
+        metrics = nets.call("PIF_metrics.get_record", record["metrics"])
+        assert metrics["vendor_id"] == "1af4"
+        assert (
+            metrics["pci_bus_path"]
+            == xenhost.run(f"basename $(readlink -f /sys/class/net/{name}/device/..)").strip()
+        )
+    assert not nets.call("PIF.get_managed", nets.pifs["eth0"]), "the administrator uses it"
     with pytest.raises(ApiError, match="PIF_UNMANAGED"):
-        api.call("PIF.unplug", pifs["eth0"])
+        nets.call("PIF.unplug", nets.pifs["eth0"])
 
 
-def test_an_interface_is_plugged_into_its_bridge(
-    xenhost: Machine, api: Api, pifs: dict[str, str]
+def test_two_guests_exchange_100_mb(
+    nets: Networks, pair: tuple[Guest, Guest], table: Table
 ) -> None:
-    bridge = bridge_of(api, pifs["eth1"])
-    api.call("PIF.plug", pifs["eth1"])
+    left, right = pair
+    assert nets.call("PIF.get_currently_attached", nets.pifs["eth1"]), "the guests need it"
+    assert reaches(left, PEER) and reaches(right, PEER)
+    place = "/run/www/block"
+    left.inside(
+        "mkdir -p /run/www; dd if=/dev/urandom of=/run/random bs=1M count=4 2>/dev/null; "
+        f"for i in $(seq {BLOCK_MIB // 4}); do cat /run/random; done >{place}; "
+        f"httpd -p {PORT} -h /run/www"
+    )
+    expected = left.inside(f"for i in $(seq {BLOCKS}); do cat {place}; done | md5sum", 120)
+    fetch = f"wget -q -O - http://{LEFT}:{PORT}/block"
 
-    port, made = link(xenhost, "eth1"), link(xenhost, bridge)
-    assert port is not None and made is not None
-    assert port["master"] == bridge and "UP" in port["flags"]
-    assert made["address"] == port["address"]
-    api.call("PIF.unplug", pifs["eth1"])
-    assert link(xenhost, bridge) is None
+    with table.step("net", f"{BLOCK_MIB * BLOCKS} MB from guest to guest"):
+        right.inside(
+            f"(for i in $(seq {BLOCKS}); do {fetch}; done | md5sum >/run/sum; touch /run/done) "
+            ">/dev/null 2>&1 & true"
+        )
+        sent, received = wait_until("it is measured", lambda: busy(nets, left), 60)
+        received_sum = right.inside(
+            "until test -e /run/done; do sleep 0.1; done; cat /run/sum", 300
+        )
+    assert received_sum == expected
+    left.inside("rm -r /run/www /run/random")
+    assert sent > received, "what the guest sends is more than the acknowledgements"
 
 
-def test_a_vlan_is_there_while_its_record_is(
-    xenhost: Machine, api: Api, pifs: dict[str, str]
+def busy(nets: Networks, guest: Guest) -> tuple[float, float] | None:
+    """What passes through the guest's first interface once it is much: kB/s sent and received."""
+    (vif,) = nets.call("VM.get_VIFs", guest.vm)
+    metrics = nets.call("VIF_metrics.get_record", nets.call("VIF.get_metrics", vif))
+    sent, received = float(metrics["io_write_kbs"]), float(metrics["io_read_kbs"])
+    return (sent, received) if sent > 100 else None
+
+
+def test_guests_on_different_networks_do_not_talk(
+    xenhost: Machine, nets: Networks, pair: tuple[Guest, Guest], table: Table
 ) -> None:
-    office = network(api, "office")
-    api.call("PIF.plug", pifs["eth1"])
-    vlan = api.call("VLAN.create", pifs["eth1"], "42", office)
+    left, right = pair
+    longest = "x" * 15
+    private, other = nets.network("private", bridge=longest), nets.network("other")
+    on_private = [nets.vif(guest.vm, private, "1", MTU="4000") for guest in pair]
+    with table.step("net", "VIF.plug"):
+        nets.call("VIF.plug", on_private[0])
+    nets.call("VIF.plug", on_private[1])
+    for guest, address in ((left, "10.42.9.11"), (right, "10.42.9.12")):
+        guest.inside(f"ip address add {address}/24 dev eth1 && ip link set eth1 up")
+    assert reaches(left, "10.42.9.12")
+    wiring = Wiring.of(xenhost)
+    assert wiring.links[longest]["mtu"] == wiring.links[f"vif{left.domid}.1"]["mtu"] == 4000
+    nets.check_agreement()
 
-    seen = link(xenhost, "eth1.42")
-    assert seen is not None
+    with table.step("net", "VIF.unplug"):
+        nets.call("VIF.unplug", on_private[1])
+    assert "eth1" not in right.inside("ls /sys/class/net")
+    nets.call("VIF.destroy", on_private[1])
+    nets.call("VIF.plug", moved := nets.vif(right.vm, other, "1"))
+    right.inside("ip address add 10.42.9.12/24 dev eth1 && ip link set eth1 up")
+    assert not reaches(left, "10.42.9.12"), "they are on different networks now"
+    for vif in (on_private[0], moved):
+        nets.call("VIF.unplug", vif)
+        nets.call("VIF.destroy", vif)
+    assert longest not in Wiring.of(xenhost).links, "nobody needs it"
+
+
+def test_a_guest_on_a_vlan_reaches_its_peer_and_not_the_untagged_side(
+    xenhost: Machine, nets: Networks, pair: tuple[Guest, Guest]
+) -> None:
+    guest, _ = pair
+    office = nets.network("office")
+    vlan = nets.call("VLAN.create", nets.pifs["eth1"], "42", office)
+    with pytest.raises(ApiError, match="VLAN_IN_USE"):
+        nets.call("VLAN.create", nets.pifs["eth1"], "42", nets.network("again"))
+    seen = Wiring.of(xenhost).links["eth1.42"]
     assert seen["linkinfo"]["info_data"]["id"] == 42
-    assert seen["master"] == api.call("network.get_bridge", office)
-    api.call("VLAN.destroy", vlan)
-    assert link(xenhost, "eth1.42") is None
-    api.call("network.destroy", office)
+    assert seen["master"] == nets.bridge(office)
+    nets.outside.has("10.42.0.2/24", f"{PEER}/24")
+    nets.outside.tagged(42, "10.42.0.1/24")
 
+    nets.call("VIF.plug", vif := nets.vif(guest.vm, office, "1"))
+    guest.inside("ip address add 10.42.0.11/24 dev eth1 && ip link set eth1 up")
 
-@pytest.mark.parametrize(
-    ("mode", "kernel"), [("active-backup", "active-backup"), ("lacp", "802.3ad")]
-)
-def test_a_bond_is_made_and_taken_apart(
-    xenhost: Machine, api: Api, pifs: dict[str, str], mode: str, kernel: str
-) -> None:
-    network_of_bond = network(api, "bonded")
-    members = [pifs["eth2"], pifs["eth3"]]
-    api.call("PIF.plug", pifs["eth2"])
-    static = ("Static", "10.77.0.5", "255.255.255.0", "", "")
-    api.call("PIF.reconfigure_ip", pifs["eth2"], *static)
-    bond = api.call("Bond.create", network_of_bond, members, "", mode, {})
-    master = api.call("Bond.get_master", bond)
-    device = api.call("PIF.get_device", master)
-
-    seen = link(xenhost, device)
-    assert seen is not None and seen["linkinfo"]["info_data"]["mode"] == kernel
-    bridge = api.call("network.get_bridge", network_of_bond)
-    assert seen["master"] == bridge and addresses(xenhost, bridge) == {"10.77.0.5/24"}
-    for name in ("eth2", "eth3"):
-        slave = link(xenhost, name)
-        assert slave is not None and slave["master"] == device
-    if mode == "active-backup":
-        for lost, left in (("eth2", "eth3"), ("eth3", "eth2")):
-            xenhost.run(f"ip link set {lost} down")
-            wait_until(
-                f"{left} carries",
-                lambda left=left: api.call("Bond.get_active_slave", bond) == pifs[left],
-                10,
-            )
-            assert api.call("PIF_metrics.get_carrier", api.call("PIF.get_metrics", master))
-            xenhost.run(f"ip link set {lost} up")
-    api.call("Bond.destroy", bond)
-    assert link(xenhost, device) is None
-    assert addresses(xenhost, bridge_of(api, pifs["eth2"])) == {"10.77.0.5/24"}
-    api.call("network.destroy", network_of_bond)
-
-
-def test_a_move_of_management_is_taken_back_after_a_kill(
-    xenhost: Machine, daemon: Daemon, api: Api, pifs: dict[str, str]
-) -> None:
-    pif = pifs["eth1"]
-    api.call("PIF.plug", pif)
-    api.call("PIF.reconfigure_ip", pif, "Static", "10.78.0.5", "255.255.255.0", "", "")
-    api.call("host.management_reconfigure", pif)
-    assert api.call("PIF.get_management", pif)
-    daemon.kill9("xapid")
-    daemon.wait_dead()
-    daemon.start()
-
-    again = PlainApi(xenhost.https_port, daemon.root_password())
-    wait_until("it is as before", lambda: not again.call("PIF.get_management", pif), 90)
-    assert addresses(xenhost, bridge_of(again, pif)) == {"10.78.0.5/24"}, "that was no part of it"
-    again.close()
+    assert reaches(guest, "10.42.0.1"), "the peer behind the trunk"
+    assert not reaches(guest, "10.42.0.2"), "it is on the untagged side"
+    assert reaches(guest, PEER), "the guest's other interface is untagged"
+    nets.call("VIF.unplug", vif)
+    nets.call("VIF.destroy", vif)
+    nets.call("VLAN.destroy", vlan)
+    assert "eth1.42" not in Wiring.of(xenhost).links
