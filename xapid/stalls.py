@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -22,11 +23,12 @@ class StallWatch:
     """Ticks on the loop; a tick that comes late was kept waiting by a callback that blocked.
 
     The time in which the kernel gave the thread no CPU is taken off: a busy machine is not a
-    mistake of ours. worst_s: the longest stall so far, in seconds.
+    mistake of ours. worst_s: the longest stall so far, in seconds. observe: takes each tick's.
     """
 
     def __init__(self) -> None:
         self.worst_s = 0.0
+        self.observe: Callable[[float], None] = lambda stall_s: None
         self._unreported_s = 0.0
         self._next_report = 0.0
         self._task: asyncio.Task[None] | None = None
@@ -44,6 +46,7 @@ class StallWatch:
             await asyncio.sleep(TICK_S)
             stall_s = time.monotonic() - began - TICK_S - (_waited_for_cpu_s() - waited)
             self.worst_s = max(self.worst_s, stall_s)
+            self.observe(stall_s)
             self._report(stall_s)
 
     def _report(self, stall_s: float) -> None:

@@ -189,6 +189,27 @@ class Store:
         """How many times this run wrote to the file; changes that wait together share one."""
         return self._writer.commits
 
+    @property
+    def waiting_writes(self) -> int:
+        """How many transactions are not on disk yet."""
+        return self._writer.waiting
+
+    @property
+    def classes(self) -> list[type[Class]]:
+        """The classes whose objects are kept."""
+        return list(self.memory.by_class)
+
+    def observe_commits(self, observer: Callable[[float], None]) -> None:
+        """Call `observer` after each write to the file with the seconds it took."""
+        self._writer.wrote = observer
+
+    async def check_writable(self) -> None:
+        """Raise StorageFailure while the file cannot be written; writes only to find that out."""
+        try:
+            await self._writer.check()
+        except sqlite3.Error as error:
+            raise StorageFailure(str(error)) from error
+
     # Changing
 
     def transaction(self) -> Transaction:

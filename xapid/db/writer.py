@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from time import monotonic
 from typing import Any, TypeVar
 
 import aiosqlite
@@ -108,6 +109,10 @@ class Writer:
         self._pages = 0
         self._wal_too_long = False
         self.commits = 0
+        self.failing = False
+        """Whether the last write failed."""
+        self.wrote: Callable[[float], None] = lambda seconds: None
+        """Called after each write with the seconds it took."""
         self._checkpointing: asyncio.Task[None] | None = None
         self._task = asyncio.create_task(self._run(), name="database writer")
 
@@ -115,6 +120,18 @@ class Writer:
     def busy(self) -> bool:
         """Whether some transaction is not on disk yet."""
         return bool(self._queue or self._in_flight)
+
+    @property
+    def waiting(self) -> int:
+        """How many transactions are not on disk yet."""
+        return len(self._queue) + len(self._in_flight)
+
+    async def check(self) -> None:
+        """Write, if the last write failed, to see whether it works again. Raises sqlite3.Error."""
+        if self.failing:
+            ceiling = self._event_ceiling
+            await self._database.run(lambda c: _write(c, [], ceiling))
+            self.failing = False
 
     def last_durable(self) -> Applied | None:
         """The newest transaction that has to be on disk and is not yet."""
@@ -185,6 +202,7 @@ class Writer:
         return True
 
     async def _write(self, durable: list[Applied], ceiling: int | None) -> None:
+        began = monotonic()
         try:
             pages = await self._database.run(lambda c: _write(c, durable, ceiling))
         except sqlite3.OperationalError as error:
@@ -194,8 +212,11 @@ class Writer:
             pages = await self._database.run(lambda c: _write(c, durable, ceiling))
         self._pages += pages
         self.commits += 1
+        self.failing = False
+        self.wrote(monotonic() - began)
 
     def _give_up(self, error: Exception) -> None:
+        self.failing = True
         lost, self._in_flight, self._queue = self._in_flight + self._queue, [], []
         log.error("the database cannot be written", error=str(error), transactions=len(lost))
         self._failed(lost, error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -92,6 +93,10 @@ class XenClient:
     async def wait_available(self) -> None:
         """Return when the worker is there."""
         await self._connection.wait_available()
+
+    def watch(self, running: Callable[[str], AbstractContextManager[None]]) -> None:
+        """Enter `running` around each operation from now on, with the operation's name."""
+        self._connection.watch = running
 
     def on_domains(self, listener: OnDomains) -> Callable[[], None]:
         """Give `listener` each new list of domains, and the latest at once; returns what stops it.

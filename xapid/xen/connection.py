@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import structlog
@@ -26,6 +27,10 @@ _NOT_THERE = "xapid-xen is not running"
 _LOST = "xapid-xen ended and is being started again"
 
 
+def _unwatched(op: str) -> AbstractContextManager[None]:
+    return contextlib.nullcontext()
+
+
 class Connection:
     """Keeps one link to a worker, which is a child of ours or a service of its own."""
 
@@ -40,6 +45,8 @@ class Connection:
         self._domains: dict[int, tuple[JSON, Domain]] = {}
         self._latest: list[Domain] | None = None
         self._reason = _NOT_THERE
+        self.watch: Callable[[str], AbstractContextManager[None]] = _unwatched
+        """Entered around each request, with the operation's name."""
         self.hello: Hello | None = None
         """What the worker said of itself last."""
         self.pid: int | None = None
@@ -100,7 +107,8 @@ class Connection:
                     await self._ready.wait()
         if self._link is None:
             raise XenUnavailable(self._reason)
-        return await self._link.request(op, args, progress, undo)
+        with self.watch(op):
+            return await self._link.request(op, args, progress, undo)
 
     async def _keep_connected(self) -> None:
         loop = asyncio.get_running_loop()
