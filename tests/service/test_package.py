@@ -52,14 +52,14 @@ def test_it_starts_on_a_control_domain(tmp_path: Path) -> None:
     done = run(PACKAGING / "debian/xapid.postinst", "configure", tmp_path)
 
     assert "addgroup --quiet --system xapid" in done
-    assert "deb-systemd-invoke restart xapid-xen.service xapid.service" in done
+    assert "deb-systemd-invoke restart xapid.service xapid-xen.service" in done
     assert "deb-systemd-invoke start xapid-guests.service" in done
 
 
 def test_it_starts_nowhere_else(tmp_path: Path) -> None:
     done = run(PACKAGING / "debian/xapid.postinst", "configure", tmp_path, control_domain=False)
 
-    assert not [line for line in done if "systemctl" in line or "systemd-invoke" in line]
+    assert not [line for line in done if "systemd-invoke" in line]
 
 
 @pytest.mark.parametrize(
