@@ -85,6 +85,7 @@ from .services.storage.pbd import PBDService
 from .services.storage.reclaim import Reclaimer
 from .services.storage.repositories import Repositories
 from .services.storage.rules import govern as govern_storage
+from .services.storage.served import QemuServers
 from .services.storage.sr import SRService
 from .services.storage.vbd import VBDService
 from .services.storage.vdi import VDIService
@@ -120,6 +121,7 @@ from .storage.iso import IsoDriver
 from .storage.lvm import LvmDriver
 from .storage.mounts import Mounts
 from .storage.nfs import NfsDriver
+from .storage.served import Servers
 from .storage.udev import UdevDriver
 from .systemd import Supervisor
 from .xen.bootloader import Bootloader, Pygrub, find_pygrub, reader_uids
@@ -138,10 +140,10 @@ log = structlog.get_logger(__name__)
 
 EX_UNAVAILABLE: Final = 69
 EX_OSERR: Final = 71
-EX_CONFIG: Final = 78
-XEN_CAPABILITIES: Final = Path("/proc/xen/capabilities")
 EX_IOERR: Final = 74
 EX_TEMPFAIL: Final = 75
+EX_CONFIG: Final = 78
+XEN_CAPABILITIES: Final = Path("/proc/xen/capabilities")
 _STATUS: Final = "answering calls"
 VNC_DIRECTORY: Final = Path("/run/xapid/vnc")
 SR_MOUNTS: Final = Path("/run/xapid/sr")
@@ -159,14 +161,14 @@ def run(config: Config, read_again: Callable[[], Config] | None = None) -> int:
     except XenUnavailable as error:
         log.error("Xen cannot be used", reason=str(error))
         return EX_UNAVAILABLE
-    except (CannotOpen, CertificateUnusable, PasswordFileUnsafe) as error:
-        log.error("cannot start", reason=str(error))
     except StoreInUse as error:
         log.error("cannot start", reason=str(error))
         return EX_TEMPFAIL
     except (DiskRefused, StorageFailure) as error:
         log.error("cannot start", reason=str(error))
         return EX_IOERR
+    except (CannotOpen, CertificateUnusable, PasswordFileUnsafe) as error:
+        log.error("cannot start", reason=str(error))
         return EX_CONFIG
     except OSError as error:
         log.error("cannot start", reason=str(error))
@@ -260,11 +262,14 @@ async def serve(config: Config, read_again: Callable[[], Config], supervisor: Su
         tpms = VTPMService(store)
         guests = GuestDomains(store)
         mounts = Mounts(SR_MOUNTS if kind == "libxl" else state.resolve() / "sr")
-        storage = await _start_storage(store, operations, xen, guests, host, mounts)
+        servers = QemuServers(xenstore)
+        storage = await _start_storage(store, operations, xen, guests, host, mounts, servers)
         stack.push_async_callback(storage.repositories.close)
         stack.push_async_callback(storage.kinds.close)
-        stack.push_async_callback(Reclaimer(store, storage.repositories, tasks).close)
         await storage.disks.restore()
+        reclaimer = Reclaimer(store, storage.repositories, tasks)
+        stack.push_async_callback(reclaimer.close)
+        reclaimer.look_everywhere()
         networks = _make_networks(kind, store, operations, xen, guests, host, state)
         await networks.management.guard.open()
         stack.push_async_callback(networks.close)
@@ -408,12 +413,12 @@ class Storage:
     services: tuple[object, ...]
 
 
-def _storage_drivers(mounts: Mounts) -> list[Driver]:
+def _storage_drivers(mounts: Mounts, servers: Servers) -> list[Driver]:
     """The kinds of storage there are; SM records and SR.get_supported_types follow from them."""
     return [
-        FileDriver(),
-        ExtDriver(mounts),
-        NfsDriver(mounts),
+        FileDriver(servers),
+        ExtDriver(mounts, servers),
+        NfsDriver(mounts, servers),
         LvmDriver(),
         LvmOverIscsiDriver(),
         IsoDriver(mounts),
@@ -429,8 +434,9 @@ async def _start_storage(
     guests: GuestDomains,
     host: Ref[Host],
     mounts: Mounts,
+    servers: Servers,
 ) -> Storage:
-    kinds = StorageKinds(store, _storage_drivers(mounts))
+    kinds = StorageKinds(store, _storage_drivers(mounts, servers))
     await kinds.publish()
     govern_storage(store, operations, kinds)
     leases = Leases()

@@ -80,7 +80,7 @@ class Chains:
         """Each image of the directory with the base it leans on, "" for none.
 
         Raises NotOurs when one of them cannot be read: then nothing may be concluded. One that is
-        staged leans on nothing until its header is written.
+        being made leans on nothing until its header is written.
         """
         found = {}
         for name in self._directory.names():
@@ -91,7 +91,7 @@ class Chains:
             try:
                 found[name] = self.header(name).backing
             except NotOurs:
-                if not name.endswith("-staged"):
+                if not name.endswith(("-staged", "-next")):
                     raise
                 found[name] = ""
         return found

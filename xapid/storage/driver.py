@@ -44,7 +44,10 @@ class Capability(enum.StrEnum):
 
 @dataclass(frozen=True)
 class DriverInfo:
-    """What an SM record says of a driver; `configuration` explains each key of device_config."""
+    """What an SM record says of a driver; `configuration` explains each key of device_config.
+
+    lacking: what volumes cannot do whose location ends so, although others of the driver can.
+    """
 
     type: str
     name: str
@@ -52,6 +55,7 @@ class DriverInfo:
     configuration: Mapping[str, str]
     required: frozenset[str]
     capabilities: frozenset[Capability]
+    lacking: Mapping[str, frozenset[Capability]] = field(default_factory=dict)
     content_type: str = "user"
     shareable: bool = False
     vendor: str = "xapid"
@@ -271,7 +275,10 @@ class Repository(Protocol):
         """Give back the space of a staged or retired volume. Repeating it does no harm."""
 
     async def resize(self, location: str, size: int) -> Volume:
-        """Grow a volume to at least size bytes. Raises ShrinkRefused, NoSpace."""
+        """Grow a volume to at least size bytes; a guest that has it sees that.
+
+        Raises ShrinkRefused, NoSpace, and NotSupported for one in use where that cannot be.
+        """
 
     async def describe(self, location: str, label: VolumeLabel) -> None:
         """Remember the label beside the volume."""

@@ -20,11 +20,12 @@ from .driver import (
     RepositoryMissing,
     StorageTimeout,
 )
-from .file import CAPABILITIES
+from .file import CAPABILITIES, LACKING
 from .homes import FORMAT_KEY, Home, check_tools, chosen_format, format_help
 from .image_names import image_at
 from .images import FileRepository
 from .mounts import Mounts
+from .served import NO_SERVERS, Servers
 
 KEY: Final = "device"
 LABEL: Final = "xapid-sr"
@@ -42,6 +43,7 @@ INFO = DriverInfo(
     },
     required=frozenset({KEY}),
     capabilities=CAPABILITIES,
+    lacking=LACKING,
 )
 
 
@@ -63,8 +65,9 @@ class ExtDriver:
 
     info = INFO
 
-    def __init__(self, mounts: Mounts) -> None:
+    def __init__(self, mounts: Mounts, servers: Servers = NO_SERVERS) -> None:
         self._mounts = mounts
+        self._servers = servers
         self._threads = Threads("ext storage")
 
     def check(self, device_config: Mapping[str, str]) -> None:
@@ -136,7 +139,7 @@ class ExtDriver:
                 undo.add(self._mounts.unmount, uuid)
             home = Home(KEY, self._mounts.point(uuid), "qcow2")
             repository = await home.attach(
-                uuid, chosen_format(device_config), Threads(node), released
+                uuid, chosen_format(device_config), Threads(node), self._servers, released
             )
             undo.commit()
         return repository

@@ -16,12 +16,13 @@ from .driver import Capability, ConfigMissing, DriverInfo, Found
 from .homes import FORMAT_KEY, Home, check_tools, chosen_format, format_help
 from .image_names import image_at
 from .images import FileRepository
+from .served import NO_SERVERS, Servers
 
-CAPABILITIES = frozenset(Capability) - {
-    Capability.VDI_SNAPSHOT_IN_USE,
-    Capability.VDI_RESIZE_ONLINE,
-}
+CAPABILITIES = frozenset(Capability)
 """What directories of images can do, whatever they are on."""
+
+LACKING = {".raw": frozenset({Capability.VDI_SNAPSHOT_IN_USE})}
+"""What volumes of one format cannot do all the same."""
 
 INFO = DriverInfo(
     type="file",
@@ -33,15 +34,20 @@ INFO = DriverInfo(
     },
     required=frozenset({"location"}),
     capabilities=CAPABILITIES,
+    lacking=LACKING,
 )
 
 
 class FileDriver:
-    """Implements `Driver`. roots: where alone directories may be; empty for anywhere sensible."""
+    """Implements `Driver`. servers: who serves qcow2 images to guests.
+
+    roots: where alone directories may be; empty for anywhere sensible.
+    """
 
     info = INFO
 
-    def __init__(self, roots: Sequence[PurePosixPath] = ()) -> None:
+    def __init__(self, servers: Servers = NO_SERVERS, roots: Sequence[PurePosixPath] = ()) -> None:
+        self._servers = servers
         self._roots = tuple(roots)
         self._threads = Threads("file storage")
 
@@ -66,7 +72,8 @@ class FileDriver:
     async def attach(self, uuid: str, device_config: Mapping[str, str]) -> FileRepository:
         path = self._path(device_config)
         chosen = chosen_format(device_config)
-        return await Home("location", path, "raw").attach(uuid, chosen, Threads(str(path)))
+        home = Home("location", path, "raw")
+        return await home.attach(uuid, chosen, Threads(str(path)), self._servers)
 
     async def close(self) -> None:
         self._threads.close()

@@ -18,6 +18,7 @@ from .driver import ConfigInvalid, Found, RepositoryInUse, RepositoryMissing
 from .image_names import FORMATS, OURS, Format
 from .images import FileRepository, Released, nothing_to_release
 from .label import MARKER, Marker, read_marker, write_marker
+from .served import Servers
 
 FORMAT_KEY = "format"
 
@@ -88,9 +89,10 @@ class Home:
         uuid: str,
         chosen: Format | None,
         threads: Threads,
+        servers: Servers,
         released: Released = nothing_to_release,
     ) -> FileRepository:
-        """Attach the SR. threads, released: see FileRepository.
+        """Attach the SR. threads, servers, released: see FileRepository.
 
         Raises RepositoryMissing, RepositoryInUse.
         """
@@ -100,7 +102,9 @@ class Home:
             threads.close()
             raise
         remembered = next((known for known in FORMATS if known == marked), self._default)
-        return FileRepository(self._path, directory, lock, threads, chosen or remembered, released)
+        return FileRepository(
+            self._path, directory, lock, threads, chosen or remembered, released, servers
+        )
 
     def _open(self, uuid: str) -> tuple[Directory, int, str]:
         directory = Directory(open_directory(self._key, self._path, create=False))

@@ -6,19 +6,19 @@ Everything here blocks, and is called by one thread at a time.
 from __future__ import annotations
 
 import os
-import uuid as uuids
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import structlog
 
-from .chains import MAX_DEPTH, Chains, Merge
+from .branches import Branch, Branches
+from .chains import Chains, Merge
 from .directory import Directory, failures
 from .driver import (
     BackendFailure,
     NewVolume,
+    NotSupported,
     RepositoryNotEmpty,
     Volume,
     VolumeExists,
@@ -27,19 +27,10 @@ from .driver import (
 )
 from .image_names import BASE, FORMATS, LIVE, OURS, Image, aligned, image_at
 from .label import MARKER, read_label, read_marker, write_label
+from .loops import loops_on, take_over_size
 from .qcow2 import NotOurs
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Branch:
-    """How a qcow2 volume is cloned. base: what both lean on; splits: it is the volume of now."""
-
-    base: str
-    splits: bool
-    size: int
-    too_deep: bool
 
 
 class ImageFiles:
@@ -49,6 +40,7 @@ class ImageFiles:
         self.path = path
         self.directory = directory
         self.chains = Chains(directory)
+        self.branches = Branches(directory, self.chains)
         self.in_flight: set[str] = set()
         self.incomplete = True  # until a scan has seen every disk that is known
 
@@ -137,55 +129,61 @@ class ImageFiles:
 
     # Cloning
 
-    def plan_branch(self, image: Image) -> Branch:
+    def plan_branch(self, image: Image, *, written: bool = False) -> Branch:
         """How to clone a qcow2 volume. Raises VolumeMissing, BackendFailure."""
-        size = self.check_chain(image).virtual_size
+        self.check_chain(image)
         with failures(f"cannot read {image.live}"):
-            chain = self.chains.chain(image.live)
-            empty = self.chains.empty(image.live)
-        parent = chain[0][1].backing
-        if empty:
-            return Branch(parent, False, size, too_deep=False)
-        return Branch(f"{uuids.uuid4()}.base", True, size, too_deep=len(chain) >= MAX_DEPTH)
+            return self.branches.plan(image.live, written=written)
 
     def reserve_branch(self, image: Image, twin: Image, branch: Branch) -> None:
         """Empty, private files for the images to come."""
         self.reserve(twin)
-        if branch.splits:
-            with failures(f"cannot clone {image.live}", fd=self.directory.fd):
-                self.directory.remove(image.next)
-                os.close(self.directory.open(image.next, os.O_RDWR | os.O_CREAT | os.O_EXCL))
+        with failures(f"cannot clone {image.live}", fd=self.directory.fd):
+            self.branches.reserve(branch)
+
+    def prepare_branch(self, image: Image, new: NewVolume, branch: Branch) -> Volume:
+        """Make all that a clone needs, but let the volume be what it is. Or leave nothing."""
+        with failures(f"cannot clone {image.live}", fd=self.directory.fd):
+            try:
+                volume = self.finish_staging(Image(new.uuid, "qcow2"), new)
+                if branch.splits:
+                    self.branches.name_base(image.live, branch)
+            except BaseException:
+                self.branches.abandon(image.live, branch)
+                raise
+        return volume
 
     def branch(self, image: Image, new: NewVolume, branch: Branch) -> Volume:
         """Turn a volume into a base with two leaves, which have been written already.
 
-        The base first is a second name of the volume; the volume's own name then passes to its
-        new leaf in one step. Cut short anywhere, the volume shows what it showed before.
+        Cut short anywhere, the volume shows what it showed before.
         """
-        twin = Image(new.uuid, "qcow2")
-        if not branch.splits:
-            return self.finish_staging(twin, new)
-        with failures(f"cannot clone {image.live}", fd=self.directory.fd):
-            try:
-                volume = self.finish_staging(twin, new)
-                self.directory.sync_file(image.next)
-                self.directory.link(image.live, branch.base)
-                self.directory.rename(image.next, image.live)
-            except BaseException:
-                self.abandon_branch(image, branch)
-                raise
+        volume = self.prepare_branch(image, new, branch)
+        if branch.splits:
+            self.finish_branch(image, branch)
         return volume
 
-    def abandon_branch(self, image: Image, branch: Branch) -> None:
-        """Take back what of a clone was made before it was decided."""
-        with suppress(OSError):
-            if branch.splits and self._same(image.live, branch.base):
-                self.directory.remove(branch.base)
-            self.directory.remove(image.next)
+    def finish_branch(self, image: Image, branch: Branch) -> None:
+        """Let a volume be what its writer, if it has one, goes on in."""
+        with failures(f"cannot clone {image.live}", fd=self.directory.fd):
+            self.branches.pass_name(image.live, branch)
 
-    def _same(self, one: str, other: str) -> bool:
-        first, second = self.directory.regular(one), self.directory.regular(other)
-        return first is not None and second is not None and os.path.samestat(first, second)
+    def name_again(self, image: Image, path: str) -> str:
+        """Let the path by which a writer opened a volume lead to it; the name to be removed."""
+        name = PurePosixPath(path).name
+        with failures(f"cannot clone {image.live}", fd=self.directory.fd):
+            return name if self.branches.name_again(image.live, name) else ""
+
+    def drop_name(self, name: str) -> None:
+        """Take back what `name_again` made; what stays of it goes with the next scan."""
+        if name:
+            with suppress(OSError):
+                self.directory.remove(name)
+
+    def settle_branches(self) -> None:
+        """Finish or take back clones that were cut short."""
+        with failures(f"cannot settle what is in {self.path}"):
+            self.branches.settle()
 
     def merges(self, busy: Collection[str]) -> list[Merge]:
         """What could be merged now; nothing while an image cannot be read."""
@@ -258,6 +256,21 @@ class ImageFiles:
             finally:
                 os.close(fd)
 
+    def grow_in_use(self, image: Image, size: int) -> None:
+        """Grow a raw image that is open through loop devices. Raises NotSupported without any."""
+        with failures(f"cannot grow the disk {image.uuid}", requested=size, fd=self.directory.fd):
+            fd = self.directory.open(image.live, os.O_RDWR)
+            try:
+                devices = loops_on(fd)
+                if not devices:
+                    raise NotSupported(f"nothing that has {image.live} open can be told")
+                os.ftruncate(fd, size)
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            for device in devices:
+                take_over_size(device)
+
     def describe(self, image: Image, label: VolumeLabel) -> None:
         if self.look(image).label != label:
             with failures(f"cannot write the label of {image.uuid}", fd=self.directory.fd):
@@ -271,6 +284,7 @@ class ImageFiles:
             names = self.directory.names()
             self.incomplete = True
             self._finish_moves(known, names)
+            self.branches.settle()
             volumes = [volume for volume in map(self._listed, self.directory.names()) if volume]
             found = {volume.location for volume in volumes}
             retiring = {uuid for uuid in self.in_flight if self.find(uuid) is None}
@@ -294,7 +308,7 @@ class ImageFiles:
             match = OURS.fullmatch(name)
             if match is None or match[1] in self.in_flight:
                 continue
-            if match[2] in ("qcow2-next", "json.new"):
+            if match[2] == "json.new":
                 self.directory.remove(name)
             for kind in FORMATS:
                 image = Image(match[1], kind)

@@ -1,8 +1,9 @@
 """What the files of a directory of images are called, and what that says of their state.
 
 A raw image is `<uuid>.raw`, a qcow2 one `<uuid>.qcow2`. While it is made its name ends in `staged`,
-once it is to go in `retired`. `<uuid>.base` is a qcow2 image that only others lean on, and `-next`
-what is about to replace a qcow2 image. `<uuid>.json` is the label.
+once it is to go in `retired`. `<uuid>.base` is a qcow2 image that only others lean on, and
+`<uuid>.qcow2-next`, of the same uuid, the image on it that is about to take a volume's name.
+`<uuid>.json` is the label.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ BASE = re.compile(rf"({UUID})\.base")
 OURS = re.compile(
     rf"({UUID})\.(raw|staged|retired|qcow2|qcow2-staged|qcow2-retired|qcow2-next|base|json|json\.new)"
 )
-QCOW2_SUFFIXES = (".qcow2", ".qcow2-staged", ".qcow2-retired", ".base")
+NEXT = re.compile(rf"({UUID})\.qcow2-next")
+QCOW2_SUFFIXES = (".qcow2", ".qcow2-staged", ".qcow2-retired", ".qcow2-next", ".base")
 ALIGNMENT = 4096
 MAX_SIZE = 64 << 40
 """More than file systems can hold in one file; beyond it arithmetic on sectors gets unsafe."""
@@ -47,10 +49,6 @@ class Image:
     @property
     def retired(self) -> str:
         return f"{self.uuid}.retired" if self.format == "raw" else f"{self.uuid}.qcow2-retired"
-
-    @property
-    def next(self) -> str:
-        return f"{self.uuid}.qcow2-next"
 
     @property
     def label(self) -> str:

@@ -15,13 +15,13 @@ import structlog
 
 from ..undo import Undo
 from . import qemu_img
-from .blocking import Threads, Watch
+from .blocking import Threads, Watch, undisturbed
+from .branches import Branch
 from .chains import Merge
 from .directory import Directory, failures, space
 from .driver import (
     Access,
     NewVolume,
-    NotSupported,
     Progress,
     ShrinkRefused,
     Space,
@@ -31,8 +31,10 @@ from .driver import (
     VolumeInUse,
     VolumeLabel,
 )
-from .image_files import Branch, ImageFiles
+from .image_files import ImageFiles
 from .image_names import Format, Image, aligned, image_at
+from .in_use import InUse
+from .served import NO_SERVERS, Served, Servers
 from .sparse import copy_image
 
 log = structlog.get_logger()
@@ -64,7 +66,7 @@ class FileRepository:
     """Implements `Repository` on an attached directory. format: what new volumes are.
 
     lock: a descriptor whose closing lets others attach the directory; -1 for none. threads: for
-    this repository alone, so that no other waits for it.
+    this repository alone, so that no other waits for it. servers: who serves qcow2 images.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class FileRepository:
         threads: Threads,
         format: Format = "raw",  # noqa: A002
         released: Released = nothing_to_release,
+        servers: Servers = NO_SERVERS,
     ) -> None:
         self._files = ImageFiles(path, directory)
         self._directory = directory
@@ -82,6 +85,7 @@ class FileRepository:
         self._threads = threads
         self._format = format
         self._released = released
+        self._in_use = InUse(self._files, threads, servers)
         self.changing = asyncio.Lock()  # one change of names at a time
         self._active: Counter[str] = Counter()
         self._writers: set[str] = set()
@@ -148,15 +152,22 @@ class FileRepository:
         image = image_at(location)
         if image.format == "raw":
             await self.look(location)
+            if location in self._writers:
+                raise VolumeInUse(location)
             twin = Image(new.uuid, "raw")
             opened = lambda: self._directory.open(location, os.O_RDONLY)  # noqa: E731
             return await self._filled(twin, new, progress, opened)
         async with self.changing:
-            branch = await self._threads.run(self._files.plan_branch, image)
             if location in self._writers:
-                raise VolumeInUse(location)
+                async with self._in_use.served(image) as (served, branch):
+                    if branch.too_deep:  # a copy would have to stop the guest
+                        raise VolumeInUse(location)
+                    volume = await self._branch(image, new, branch, served)
+                progress(1.0)
+                return volume
+            branch = await self._threads.run(self._files.plan_branch, image)
             if not branch.too_deep:
-                volume = await self._branch(image, new, branch)
+                volume = await self._branch(image, new, branch, None)
                 progress(1.0)
                 return volume
         source = await self.activate(location, writable=False)
@@ -205,12 +216,12 @@ class FileRepository:
             now = await self._threads.run(self._files.check_chain, image)
             if size < now.virtual_size:
                 raise ShrinkRefused(location, now.virtual_size)
-            if self._active[location]:
-                raise NotSupported(f"{location} is in use and cannot grow now")
             if size == now.virtual_size:
                 return now
             await self._give_up_merging(location)
-            if image.format == "raw":
+            if self._active[location]:
+                await undisturbed(self._in_use.grow(image, size))
+            elif image.format == "raw":
                 await self._threads.run(self._files.resize_raw, image, size)
             else:
                 await qemu_img.resize(self._files.at(location), size)
@@ -305,14 +316,16 @@ class FileRepository:
     def _format_of(self, new: NewVolume) -> Format:
         return "raw" if new.label.kind in RAW_KINDS else self._format
 
-    async def _branch(self, image: Image, new: NewVolume, branch: Branch) -> Volume:
-        """Clone a qcow2 volume by a base that both lean on."""
+    async def _branch(
+        self, image: Image, new: NewVolume, branch: Branch, served: Served | None
+    ) -> Volume:
+        """Clone a qcow2 volume by a base that both lean on. served: the guest that writes to it."""
         twin = Image(new.uuid, "qcow2")
         async with _Staging(self, new.uuid, held=True):
             await self._give_up_merging(image.live)
             try:
                 await self._threads.run(self._files.reserve_branch, image, twin, branch)
-                leaves = [twin.staged, *([image.next] if branch.splits else [])]
+                leaves = [twin.staged, *([branch.next] if branch.splits else [])]
                 for leaf in leaves:
                     path = self._files.at(leaf)
                     if branch.base:
@@ -320,8 +333,10 @@ class FileRepository:
                     else:
                         await qemu_img.create(path, branch.size)
             except BaseException:
-                await self._threads.run(self._files.abandon_branch, image, branch)
+                await self._threads.run(self._files.branches.abandon, image.live, branch)
                 raise
+            if served is not None:
+                return await undisturbed(self._in_use.branch(served, image, new, branch))
             return await self._threads.run(self._files.branch, image, new, branch)
 
     async def _filled(

@@ -33,11 +33,12 @@ from .exports import (
     check_server,
     check_version,
 )
-from .file import CAPABILITIES
+from .file import CAPABILITIES, LACKING
 from .homes import FORMAT_KEY, Home, check_tools, chosen_format, format_help
 from .image_names import UUID_PATTERN, image_at
 from .images import FileRepository
 from .mounts import Mounts
+from .served import NO_SERVERS, Servers
 
 SERVER: Final = "server"
 EXPORT: Final = "serverpath"
@@ -57,6 +58,7 @@ INFO = DriverInfo(
     },
     required=frozenset({SERVER, EXPORT}),
     capabilities=CAPABILITIES,
+    lacking=LACKING,
     shareable=True,
 )
 
@@ -75,8 +77,9 @@ class NfsDriver:
 
     info = INFO
 
-    def __init__(self, mounts: Mounts) -> None:
+    def __init__(self, mounts: Mounts, servers: Servers = NO_SERVERS) -> None:
         self._mounts = mounts
+        self._servers = servers
 
     def check(self, device_config: Mapping[str, str]) -> None:
         _export(device_config)
@@ -117,7 +120,8 @@ class NfsDriver:
                 undo.add(self._mounts.unmount, uuid)
             home = Home(EXPORT, self._mounts.point(uuid) / uuid, "qcow2")
             threads = Threads(export.source)
-            repository = await home.attach(uuid, chosen_format(device_config), threads, released)
+            chosen = chosen_format(device_config)
+            repository = await home.attach(uuid, chosen, threads, self._servers, released)
             undo.commit()
         return repository
 

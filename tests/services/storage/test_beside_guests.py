@@ -13,16 +13,16 @@ from xapid.datamodel.enums import VdiOperations, VmPowerState
 from xapid.datamodel.errors import SROperationNotSupported, VDIInUse
 from xapid.datamodel.sr import SR
 from xapid.datamodel.vdi import VDI
-from xapid.storage import file
+from xapid.storage import dummy
 from xapid.storage.driver import Capability
 
 from .world import MIB, Caller, World, closed, opened
 
 
-class AbleDriver(file.FileDriver):
-    """Directories that promise to do everything beside a guest."""
+class AbleDriver(dummy.DummyDriver):
+    """Memory, in place of directories, that does everything beside a guest."""
 
-    info = replace(file.INFO, capabilities=frozenset(Capability))
+    info = replace(dummy.INFO, type="file", capabilities=frozenset(Capability))
 
 
 @pytest.fixture
@@ -67,9 +67,18 @@ async def test_a_written_disk_is_not_copied_even_where_storage_can_snapshot(able
         await able.vdi.copy(Caller(), vdi)
 
 
-async def test_storage_is_asked_to_grow_a_written_disk(able: World) -> None:
+async def test_a_written_disk_grows_where_storage_can(able: World) -> None:
     vdi = await written_disk(able)
 
-    # A directory cannot, whatever it promised; its own refusal shows that it was asked.
+    await able.vdi.resize_online(Caller(), vdi, 2 * MIB)
+
+    assert able.store.get(vdi).virtual_size == 2 * MIB
+
+
+async def test_a_disk_that_nothing_would_tell_a_guest_of_stays_as_it_is(world: World) -> None:
+    vdi = await written_disk(world)
+
     with pytest.raises(SROperationNotSupported):
-        await able.vdi.resize_online(Caller(), vdi, 2 * MIB)
+        await world.vdi.resize_online(Caller(), vdi, 2 * MIB)
+
+    assert world.store.get(vdi).virtual_size == MIB

@@ -31,10 +31,16 @@ class StorageKinds:
         except KeyError:
             raise SRUnknownDriver(kind) from None
 
-    def can(self, kind: str, capability: Capability) -> bool:
-        """Whether SRs of this type can do that; False for an unknown type."""
+    def can(self, kind: str, capability: Capability, location: str = "") -> bool:
+        """Whether SRs of this type, or their disk at `location`, can do that.
+
+        False for an unknown type.
+        """
         driver = self._drivers.get(kind)
-        return driver is not None and capability in driver.info.capabilities
+        if driver is None or capability not in driver.info.capabilities:
+            return False
+        lacking = driver.info.lacking.items()
+        return not any(location.endswith(end) and capability in those for end, those in lacking)
 
     async def publish(self) -> None:
         """Keep one SM record for each driver that exists, and no other."""

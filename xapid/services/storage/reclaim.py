@@ -19,7 +19,10 @@ log = structlog.get_logger(__name__)
 
 
 class Reclaimer:
-    """Looks at an SR whenever something there was let go; at most one task works on each SR."""
+    """Looks at an SR whenever something there was let go; at most one task works on each SR.
+
+    It must not work before the disks of running guests are held.
+    """
 
     def __init__(self, store: Store, repositories: Repositories, calls: Calls) -> None:
         self._store = store
@@ -37,6 +40,11 @@ class Reclaimer:
         task = asyncio.create_task(self._work(sr), name=f"reclaim {sr}")
         self._working[sr] = task
         task.add_done_callback(lambda _: self._ended(sr))
+
+    def look_everywhere(self) -> None:
+        """Look at all SRs that are attached."""
+        for sr in self._repositories.attached():
+            self.look(sr)
 
     def _ended(self, sr: Ref[SR]) -> None:
         self._working.pop(sr, None)

@@ -63,6 +63,10 @@ class Repositories:
     def find(self, sr: Ref[SR]) -> Repository | None:
         return self._attached.get(sr)
 
+    def attached(self) -> list[Ref[SR]]:
+        """The SRs that are attached now."""
+        return [Ref(sr) for sr in self._attached]
+
     async def attach(self, pbd: PBD) -> None:
         """Attach a PBD's SR to this host. Raises SR_UNKNOWN_DRIVER, SR_BACKEND_FAILURE ..."""
         sr = self._store.get(pbd.SR)

@@ -137,14 +137,14 @@ class StorageRules:
         if operation in READERS:
             written = any(vbd.mode is VbdMode.RW for vbd in holders)
             if operation is not VdiOp.COPY and self._kinds.can(
-                sr.type, Capability.VDI_SNAPSHOT_IN_USE
+                sr.type, Capability.VDI_SNAPSHOT_IN_USE, vdi.location
             ):
                 written = False
             return VDIInUse(vdi.ref, str(operation)) if written else None
         if not holders:
             return None
         if operation is VdiOp.RESIZE_ONLINE:
-            if self._kinds.can(sr.type, Capability.VDI_RESIZE_ONLINE):
+            if self._kinds.can(sr.type, Capability.VDI_RESIZE_ONLINE, vdi.location):
                 return None
             return SROperationNotSupported(sr.ref)
         return VDIInUse(vdi.ref, str(operation))
