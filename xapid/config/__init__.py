@@ -6,14 +6,16 @@ A setting is declared once, here; docs/configuration.md and the example file are
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from .reading import Address as Address
-from .reading import Reader, files_of, read_address
+from .reading import Network, Reader, files_of, read_address
 
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 MAX_SOCKET_PATH: Final = 107  # bytes, of sun_path
 CONFIG_DIRECTORY: Final = Path("/etc/xapid")
 PACKAGE_DEFAULTS: Final = Path("/usr/share/xapid/defaults.toml")
@@ -51,6 +53,11 @@ class Listen:
     https: Address | None = setting(
         Address("127.0.0.1", 8443), 'Where to serve HTTPS; "" for nowhere.'
     )
+    http: Address | None = setting(
+        None,
+        'Where to serve plain HTTP as well, in which passwords are read by whoever listens; "" for '
+        "nowhere. For old clients on a network of their own; nothing is redirected.",
+    )
     socket: Path | None = setting(
         None,
         'The Unix socket; "" for xapid.sock in state_dir.',
@@ -63,9 +70,23 @@ class Listen:
     body_limit: int = setting(
         2 * 1024 * 1024, "The largest request that is read, in bytes.", low=64 * 1024
     )
-    tcp_connections: int = setting(512, "Connections over TCP open at the same time.", low=1)
+    tcp_connections: int = setting(
+        1024,
+        "Connections over TCP open at the same time, of which one address may have half.",
+        low=1,
+    )
     unix_connections: int = setting(
         256, "Connections over the Unix socket open at the same time.", low=1
+    )
+    call_rate: int = setting(
+        1000,
+        "Calls a second that a busy caller may go on with while others call too. A caller is a "
+        "user at one address; beyond this its calls wait their turn.",
+        low=1,
+        live=True,
+    )
+    call_burst: int = setting(
+        2000, "Calls that a caller may make at once before that.", low=1, live=True
     )
 
 
@@ -148,10 +169,35 @@ class Logins:
 
 
 @dataclass(frozen=True)
+class Metrics:
+    """Who may read /metrics, beside the peers on the Unix socket; nobody else knows of it."""
+
+    addresses: tuple[Network, ...] = setting(
+        (), "Addresses and networks that may, like 192.0.2.7 or 2001:db8::/64.", live=True
+    )
+    token_file: Path | None = setting(
+        None,
+        "A file with a token of 16 to 512 characters that others cannot read: who sends it over "
+        "HTTPS (Authorization: Bearer) may, too.",
+        live=True,
+    )
+
+
+@dataclass(frozen=True)
 class Log:
     """The log: the journal, or the terminal."""
 
     level: LogLevel = setting("info", "The least important lines that are written.", live=True)
+
+
+@dataclass(frozen=True)
+class Backup:
+    """What `xapid backup` makes, by itself once a day where xapid-backup.timer is on."""
+
+    directory: Path | None = setting(
+        None, 'Where backups are kept; "" for backup in state_dir. Best on another disk.'
+    )
+    kept: int = setting(14, "Backups kept; beyond that the oldest is deleted.", low=1)
 
 
 @dataclass(frozen=True)
@@ -168,7 +214,9 @@ class Config:
     host: HostSettings = field(default_factory=HostSettings)
     accounts: AccountSettings = field(default_factory=AccountSettings)
     sessions: Logins = field(default_factory=Logins)
+    metrics: Metrics = field(default_factory=Metrics)
     log: Log = field(default_factory=Log)
+    backup: Backup = field(default_factory=Backup)
 
     @property
     def socket(self) -> Path:
@@ -176,27 +224,37 @@ class Config:
         return self.listen.socket or self.state_dir / "xapid.sock"
 
     @property
+    def backup_dir(self) -> Path:
+        """Where backups are kept."""
+        return self.backup.directory or self.state_dir / "backup"
+
+    @property
     def tls_dir(self) -> Path:
         """Where the key and certificate are."""
         return self.tls.directory or self.state_dir / "tls"
 
 
-def load(place: Path | None) -> Config:
+def load(place: Path | None, environment: Mapping[str, str] = NOTHING) -> Config:
     """The settings in a file or directory; None gives the defaults. Raises ConfigError."""
-    return load_all([] if place is None else [place])
+    return load_all([] if place is None else [place], environment)
 
 
-def load_installed() -> Config:
+def load_installed(environment: Mapping[str, str] = NOTHING) -> Config:
     """The settings of this host: the package's, then the administrator's. Raises ConfigError."""
-    return load_all(place for place in (PACKAGE_DEFAULTS, CONFIG_DIRECTORY) if place.exists())
+    places = [place for place in (PACKAGE_DEFAULTS, CONFIG_DIRECTORY) if place.exists()]
+    return load_all(places, environment)
 
 
-def load_all(places: Iterable[Path]) -> Config:
-    """The settings in files and directories, later ones over earlier. Raises ConfigError."""
+def load_all(places: Iterable[Path], environment: Mapping[str, str] = NOTHING) -> Config:
+    """The settings in files and directories, later ones over earlier, then of the environment.
+
+    environment: XAPID_STATE_DIR, XAPID_LISTEN_HTTPS and so on. Raises ConfigError.
+    """
     reader = Reader(Config)
     for place in places:
         for path in files_of(place):
             reader.read(path)
+    reader.read_environment(environment)
     config: Config = reader.tree()
     if config.xen.contexts < config.xen.builds + 2:
         reader.complain(("xen", "contexts"), f"{config.xen.contexts} is below xen.builds + 2")

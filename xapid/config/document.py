@@ -9,10 +9,12 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from dataclasses import Field, fields
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from . import Address, Config
+from .reading import Network
 
 MASKED: Final = "(hidden)"
 _WIDTH: Final = 96
@@ -21,8 +23,10 @@ _INTRODUCTION: Final = """\
 
 xapid reads `/usr/share/xapid/defaults.toml` (what the package decides), then
 `/etc/xapid/xapid.toml`, then `/etc/xapid/conf.d/*.toml` in the order of their names; the last file
-that gives a setting wins. The arguments of the command line stand above all files. `--config PLACE`
-reads that file, or that directory, instead of all of them.
+that gives a setting wins. `--config PLACE` reads that file, or that directory, instead of all of
+them. Above the files stand variables of the environment: `XAPID_` and the table and the name of a
+setting in capitals, as in `XAPID_LISTEN_HTTPS=[::]:443` or `XAPID_STATE_DIR=/srv/xapid`; the items
+of a list have commas between them. The arguments of the command line stand above everything.
 
 `xapid --check-config` tells every mistake with its file and line, `xapid --print-config` the
 settings in effect. Settings marked *at once* take effect when xapid gets SIGHUP (`systemctl reload
@@ -77,7 +81,7 @@ def toml(value: Any) -> str:
             return "true" if value else "false"
         case int():
             return str(value)
-        case Address():
+        case Address() | IPv4Network() | IPv6Network():
             return toml(str(value))
         case tuple():
             return "[" + ", ".join(toml(item) for item in value) + "]"
@@ -114,7 +118,8 @@ def _kind(hint: Any) -> str:
     if get_origin(hint) is Literal:
         return "one of " + ", ".join(f"`{choice}`" for choice in get_args(hint))
     if get_origin(hint) is tuple:
-        return "list of paths" if get_args(hint)[0] is Path else "list of strings"
+        items = {Path: "paths", Network: "networks"}
+        return f"list of {items.get(get_args(hint)[0], 'strings')}"
     kinds = {int: "whole number", Path: "path", Path | None: "path", Address | None: "HOST:PORT"}
     return kinds.get(hint, "string")
 

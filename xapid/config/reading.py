@@ -6,10 +6,12 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 Place = tuple[str, ...]
+Network = IPv4Network | IPv6Network
 
 
 class Address(NamedTuple):
@@ -36,6 +38,11 @@ def read_address(text: str) -> Address | None:
     return Address(host, int(port))
 
 
+def read_network(text: str) -> Network:
+    """An address or a network, which has no bits set beside its own. Raises ValueError."""
+    return ip_network(text)
+
+
 def _path(text: str) -> Path | None:
     if "\0" in text:
         raise ValueError("a path has no NUL")
@@ -47,6 +54,7 @@ _TEXTS: Final[dict[Any, Callable[[str], Any]]] = {
     Path: lambda text: _path(text) or Path(),
     Path | None: _path,
     Address | None: read_address,
+    Network: read_network,
 }
 
 
@@ -77,6 +85,33 @@ class Reader:
             self.mistakes.append(f"{path}: values are nested too deep")
         else:
             self._table(_File(path, _lines(text)), self._root, values, ())
+
+    def read_environment(self, environment: Mapping[str, str]) -> None:
+        """Take in what XAPID_TABLE_SETTING variables say, over all files.
+
+        Others that begin with XAPID_ are not for us unless they name a table of ours.
+        """
+        hints = get_type_hints(self._root)
+        tables = {name: cls for name, cls in hints.items() if hasattr(cls, "__dataclass_fields__")}
+        known: dict[str, Place] = {_variable(name): (name,) for name in hints.keys() - tables}
+        for table, cls in tables.items():
+            known |= {_variable(table, each.name): (table, each.name) for each in fields(cls)}
+        for variable, text in sorted(environment.items()):
+            if place := known.get(variable):
+                self._take_text(variable, place, text)
+            elif variable.startswith(tuple(_variable(table, "") for table in tables)):
+                self.mistakes.append(f"{variable} in the environment: no such setting")
+
+    def _take_text(self, variable: str, place: Place, text: str) -> None:
+        cls = get_type_hints(self._root)[place[0]] if len(place) == 2 else self._root
+        hint = get_type_hints(cls)[place[-1]]
+        metadata = {each.name: each.metadata for each in fields(cls)}[place[-1]]
+        where = f"{variable} in the environment"
+        try:
+            self._given[place] = _setting(hint, _parsed(hint, text), metadata)
+            self._where[place] = where
+        except ValueError as error:
+            self._mistake(where, place, str(error))
 
     def tree(self) -> Any:
         """All that was read, as one value; what no file gave has its default."""
@@ -165,6 +200,19 @@ def _typed(kind: type, called: str, value: Any) -> Any:
     if type(value) is not kind:
         raise ValueError(f"{value!r} is not {called}")
     return value
+
+
+def _variable(*place: str) -> str:
+    return "_".join(("XAPID", *place)).upper()
+
+
+def _parsed(hint: Any, text: str) -> Any:
+    """A variable's text as a file would hold it: lists have a comma between their items."""
+    if get_origin(hint) is tuple:
+        return [item.strip() for item in text.split(",") if item.strip()]
+    if hint is int and re.fullmatch(r"[0-9]{1,18}", text):
+        return int(text)
+    return text
 
 
 def _syntax_mistake(path: Path, message: str) -> str:
