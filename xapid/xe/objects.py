@@ -130,10 +130,9 @@ class Objects:
         if len(found) == 1:
             return next(iter(found))
         if not found:
-            raise Refused(
-                f"there is no {word} with the name or uuid {shown(text)!r}: `xe {word}-list` shows "
-                "what there is"
-            )
+            listed = classes()[class_name].listed
+            hint = f"`xe {word}-list` shows what there is" if listed else "give its uuid"
+            raise Refused(f"there is no {word} with the name or uuid {shown(text)!r}: {hint}")
         choices = "\n".join(f"  {_choice(record)}" for record in found.values())
         raise Refused(
             f"{len(found)} objects are called {shown(text)!r}; say which by its uuid:\n{choices}"

@@ -25,7 +25,7 @@ HAND_WRITTEN: Final = {
     "vlan": ("network",),
     "bond": ("network",),
     "host": ("host",),
-    "pool": ("host",),
+    "pool": ("network",),
     "patch": ("host",),
     "user": ("host",),
     "event": ("activity",),
