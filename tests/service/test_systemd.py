@@ -18,7 +18,8 @@ from structlog.testing import capture_logs
 
 from xapid.systemd import Supervisor
 
-UNITS = Path(__file__).parents[2] / "systemd"
+ROOT = Path(__file__).parents[2]
+UNITS = ROOT / "systemd"
 PATIENCE_S = 30.0
 
 
@@ -91,6 +92,9 @@ def test_both_services_say_when_they_are_ready_reload_and_stop(
         assert worker.poll() is None, "xapid-xen ended with xapid"
     finally:
         assert end(worker) == 0
+    purged = (ROOT / "packaging/debian/xapid.postrm").read_text().split()
+    left = {path.name for path in (place / "state").iterdir()}
+    assert left <= {word.rstrip(";") for word in purged}, "the package would leave it behind"
 
 
 async def test_no_sign_of_life_comes_while_the_probe_fails(systemd: Systemd) -> None:
