@@ -12,6 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "xapid"
 LAYERS = [
     {"__main__"},
+    {"admin"},
     {"daemon"},
     {"http"},
     {"rpc"},

@@ -1,8 +1,9 @@
-"""The command `xapid`: read the arguments and the configuration, then run the daemon."""
+"""The command `xapid`: read the arguments and the configuration, then run what they ask for."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Final, NoReturn, get_args
 
 from . import log
+from .admin.arguments import add_to as add_commands
 from .config import Config, ConfigError, LogLevel, XenChoice, load, load_installed, override
 from .version import VERSION
 
@@ -72,7 +74,7 @@ def _running_xen(hypervisor: Path) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="xapid",
-        description="Serve the XenAPI of this host in the foreground.",
+        description="Serve the XenAPI of this host in the foreground; or do one of the commands.",
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -104,6 +106,8 @@ def _parser() -> argparse.ArgumentParser:
         "--xen-worker", action="store_true", help="be xapid-xen, as the settings say"
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the versions, and end")
+    parser.set_defaults(run=None)
+    add_commands(parser)
     return parser
 
 
@@ -115,7 +119,9 @@ def config_reader(arguments: argparse.Namespace) -> Callable[[], Config]:
 
     def read() -> Config:
         return override(
-            load_installed() if arguments.config is None else load(arguments.config),
+            load_installed(os.environ)
+            if arguments.config is None
+            else load(arguments.config, os.environ),
             state_dir=arguments.state_dir,
             https=arguments.https,
             socket=arguments.socket,
@@ -143,6 +149,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         for mistake in error.mistakes:
             print(f"xapid: {mistake}", file=sys.stderr)  # noqa: T201 - there is no log yet
         return EX_CONFIG
+    if arguments.run is not None:
+        from .admin import commands
+
+        return commands.run(arguments, config)
     if arguments.check_config:
         return 0
     if arguments.print_config:

@@ -74,6 +74,53 @@ class TestManyFiles:
         assert (config.state_dir, config.log.level) == (Path("/var/lib/xapid"), "debug")
 
 
+class TestEnvironment:
+    def test_stands_above_all_files(self, tmp_path: Path) -> None:
+        written(tmp_path, "[sessions]\nidle_s = 1\n[listen]\nhttps = 'h:1'\n")
+        environment = {
+            "XAPID_STATE_DIR": "/srv/xapid",
+            "XAPID_SESSIONS_IDLE_S": "77",
+            "XAPID_LISTEN_HTTPS": "[::1]:5",
+            "XAPID_TLS_NAMES": "a.example, b.example",
+            "XAPID_XENHOST_DIR": "not ours",
+            "XAPID_MOCK_STATE": "nor this",
+        }
+
+        config = load(tmp_path, environment)
+
+        assert config.state_dir == Path("/srv/xapid")
+        assert config.sessions.idle_s == 77
+        assert str(config.listen.https) == "[::1]:5"
+        assert config.tls.names == ("a.example", "b.example")
+
+    @pytest.mark.parametrize(
+        ("variable", "text", "told"),
+        [
+            ("XAPID_LOG_LEVEL", "loud", "log.level: 'loud' is none of"),
+            ("XAPID_SESSIONS_IDLE_S", "-1", "sessions.idle_s: '-1' is not a whole number"),
+            ("XAPID_SESSIONS_TOTAL", "0", "sessions.total: 0 is below 1"),
+            ("XAPID_LISTEN_COLOUR", "x", "no such setting"),
+            ("XAPID_XEN_CONTEXTS", "2", "xen.contexts: 2 is below xen.builds + 2"),
+        ],
+    )
+    def test_mistakes_name_the_variable(self, variable: str, text: str, told: str) -> None:
+        with pytest.raises(ConfigError) as refused:
+            load(None, {variable: text})
+
+        [mistake] = refused.value.mistakes
+        assert mistake.startswith(f"{variable} in the environment: {told}")
+
+    def test_the_command_line_stands_above_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("XAPID_LOG_LEVEL", "error")
+        monkeypatch.setenv("XAPID_STATE_DIR", "/srv/xapid")
+
+        config = read_config(["--config", str(tmp_path), "--log-level", "debug"])
+
+        assert (config.log.level, config.state_dir) == ("debug", Path("/srv/xapid"))
+
+
 class TestDocumentation:
     def test_the_page_is_current(self) -> None:
         page = Path(__file__).parents[2] / "docs/configuration.md"
