@@ -107,7 +107,13 @@ class PlayedLvm:
         ]
         return self._report("vg", options["options"][0], rows)
 
+    def _pvs(self, options: dict[str, list[str]], names: list[str]) -> str:
+        row = {"dev_size": self.size, "pe_start": 5 * EXTENT, "pv_size": self.group.size}
+        return self._report("pv", options["options"][0], [{k: str(v) for k, v in row.items()}])
+
     def _lvs(self, options: dict[str, list[str]], names: list[str]) -> str | Finished:
+        if names[0].endswith("/pool"):
+            return self._report("lv", options["options"][0], [{"chunk_size": str(BLOCK)}])
         if names[0] not in self.groups:
             return Finished(5, "", f'  Volume group "{names[0]}" not found\n')
         rows = [
@@ -158,6 +164,9 @@ class PlayedLvm:
     def _vgremove(self, options: dict[str, list[str]], names: list[str]) -> None:
         del self.groups[names[0]]
 
+    def _pvresize(self, options: dict[str, list[str]], names: list[str]) -> None:
+        self.group.size = self.size // EXTENT * EXTENT - 5 * EXTENT
+
     def _pvremove(self, options: dict[str, list[str]], names: list[str]) -> None:
         """Nothing of the groups is in what it removes."""
 
@@ -197,7 +206,10 @@ class PlayedLvm:
     def _lvextend(self, options: dict[str, list[str]], names: list[str]) -> None:
         group, _, name = names[0].partition("/")
         disks = self.groups[group].disks
-        disks[name] = replace(disks[name], size=_bytes(options["size"]))
+        if "size" in options:
+            (word,) = options["size"]
+            before = disks[name].size if word.startswith("+") else 0
+            disks[name] = replace(disks[name], size=before + _bytes([word.removeprefix("+")]))
 
     def _lvremove(self, options: dict[str, list[str]], names: list[str]) -> None:
         for group, _, name in (each.partition("/") for each in names):

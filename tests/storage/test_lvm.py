@@ -44,14 +44,13 @@ from xapid.storage.lvm_commands import (
 )
 from xapid.storage.lvm_published import Published
 from xapid.storage.lvm_repository import LvmRepository
+from xapid.storage.pool_plan import EXTENT, plan_growth, plan_pool
 from xapid.storage.volume_group import (
-    EXTENT,
     VolumeGroup,
     as_volume,
     clear_unfinished,
     find_groups,
     ours,
-    plan_pool,
 )
 
 from .played_lvm import BLOCK, Disk, Killed, PlayedLvm
@@ -263,6 +262,41 @@ class TestGroups:
             await VolumeGroup(SR, lvm).make("disks")
 
         assert not played.groups
+
+    @given(st.integers(0, 1 << 50))
+    def test_growth_fits_with_the_repair_of_its_metadata(self, free: int) -> None:
+        data, metadata = plan_growth(free, 256 << 10)
+
+        assert data + 2 * metadata <= free
+        assert data % EXTENT == metadata % EXTENT == 0
+        assert data > 0 or free < 64 * MIB
+
+    async def test_a_pool_takes_what_its_devices_gain(
+        self, sr: LvmRepository, played: PlayedLvm, lvm: Lvm
+    ) -> None:
+        group, before = VolumeGroup(SR, lvm), played.disk("pool").size
+        await group.grow()
+        assert played.disk("pool").size == before
+        played.size += 1 << 30
+
+        await VolumeGroup(SR, lvm).grow()
+
+        assert played.disk("pool").size > before + 1000 * MIB
+        changes = len(played.changes())
+        await VolumeGroup(SR, lvm).grow()
+        assert len(played.changes()) == changes
+
+    async def test_a_group_that_cannot_grow_is_used_as_it_is(
+        self, sr: LvmRepository, played: PlayedLvm, lvm: Lvm
+    ) -> None:
+        played.size += 1 << 30
+        played.fail["pvresize"] = "  Cannot resize"
+
+        await sr.scan(())
+        assert (await sr.stat()).total < 1 << 30
+        await sr.scan(())
+
+        assert (await sr.stat()).total > 1 << 30
 
     async def test_groups_are_found_with_their_names(self, lvm: Lvm) -> None:
         await VolumeGroup(SR, lvm).make("näme & <x>")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from xapid.storage import sparse
+from xapid.storage.blocking import Stop
 
 KIB = 1 << 10
 
@@ -33,6 +34,44 @@ def test_zeros_are_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 
     assert (tmp_path / "target").read_bytes() == content
     assert (tmp_path / "target").stat().st_blocks * 512 <= 256 * KIB
+
+
+@pytest.mark.parametrize("tail", [0, 512, 700])
+def test_a_device_is_filled_up_to_the_end_of_its_source(tmp_path: Path, tail: int) -> None:
+    content = os.urandom(4096 * KIB) + bytes(4096 * KIB) + os.urandom(128 * KIB + tail)
+    (tmp_path / "source").write_bytes(content)
+    size = len(content) + 4096 * KIB
+    (tmp_path / "target").touch()
+    os.truncate(tmp_path / "target", size)
+
+    sparse.fill_device(
+        Watcher(),  # type: ignore[arg-type]
+        str(tmp_path / "source"),
+        str(tmp_path / "target"),
+        size,
+    )
+
+    assert (tmp_path / "target").read_bytes() == content.ljust(size, b"\0")
+
+
+def test_a_device_that_is_told_to_be_left_is_left_at_once(tmp_path: Path) -> None:
+    class Stopped:
+        def report(self, fraction: float) -> None:
+            if fraction > 0:
+                raise Stop
+
+    (tmp_path / "source").write_bytes(os.urandom(2 * sparse.DIRECT))
+    (tmp_path / "target").touch()
+
+    with pytest.raises(Stop):
+        sparse.fill_device(
+            Stopped(),  # type: ignore[arg-type]
+            str(tmp_path / "source"),
+            str(tmp_path / "target"),
+            2 * sparse.DIRECT,
+        )
+
+    assert (tmp_path / "target").stat().st_size == sparse.DIRECT
 
 
 def _between_devices(*_: object) -> int:

@@ -11,7 +11,8 @@ from .blocking import Threads
 from .driver import Capability, DriverInfo, Found, NoSpace, RepositoryInUse
 from .lvm_commands import Lvm
 from .lvm_repository import Freed, LvmRepository, nothing_more
-from .volume_group import SMALLEST, VolumeGroup, clear_unfinished, disk_uuid, find_groups
+from .pool_plan import SMALLEST
+from .volume_group import VolumeGroup, clear_unfinished, disk_uuid, find_groups
 
 CAPABILITIES = frozenset(Capability)
 KEY = "device"
@@ -53,6 +54,7 @@ async def attach_group(lvm: Lvm, uuid: str, freed: Freed = nothing_more) -> LvmR
     group = VolumeGroup(uuid, lvm)
     host = host_name()
     await group.claim(host)
+    await group.grow()
     return LvmRepository(group, host, Threads(group.name), freed)
 
 

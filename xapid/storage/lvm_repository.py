@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
@@ -12,7 +11,7 @@ from contextlib import suppress
 import structlog
 
 from . import qemu_img
-from .blocking import Threads, Watch
+from .blocking import Threads
 from .driver import (
     Access,
     BackendFailure,
@@ -32,10 +31,10 @@ from .driver import (
 from .lvm_commands import LogicalVolume
 from .lvm_published import Published
 from .lvm_tags import LABEL, RETIRED, STAGED, USED, kept, label_tags, read_label
-from .sparse import copy_onto_device
+from .pool_plan import aligned
+from .sparse import fill_device
 from .volume_group import (
     VolumeGroup,
-    aligned,
     as_volume,
     check_pool,
     disk_name,
@@ -125,6 +124,7 @@ class LvmRepository:
 
     async def scan(self, known: Collection[str]) -> Sequence[Volume]:
         async with self._changing:
+            await self._group.grow()
             found = await self._group.volumes(afresh=True)
             for location, each in found.items():
                 if each.suspended:
@@ -318,11 +318,13 @@ class LvmRepository:
 
     async def _fill(self, source: Access, volume: Volume, progress: Progress) -> None:
         target = self._group.path(volume.location)
+        size = volume.virtual_size
         if source.format != "raw":
-            size = volume.virtual_size
             await qemu_img.convert_onto(source.path, source.format, target, size, progress)
             return
-        await self._threads.run_long(_copy, progress, source.path, target, volume.virtual_size)
+        await self._threads.run_long(
+            fill_device, progress, source.path, target, volume.virtual_size
+        )
 
     async def _guarded(self, work: Awaitable[None], size: int) -> None:
         """Let a copy run as long as it leaves guests room to write. Raises NoSpace."""
@@ -381,30 +383,3 @@ class _Staging:
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             await self._repository.abandon(disk_name(self._uuid), held=not self._staged)
-
-
-def _copy(watch: Watch, source_path: str, target_path: str, size: int) -> None:
-    """Copy one device or image onto a device that reads as zeros, and let it reach the disk."""
-    source = os.open(source_path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.posix_fadvise(source, 0, 0, os.POSIX_FADV_SEQUENTIAL)
-        target = _open_direct(target_path)
-        try:
-            length = min(size, os.lseek(source, 0, os.SEEK_END))
-            copy_onto_device(watch, source, target, length)
-            os.fsync(target)
-        finally:
-            os.close(target)
-    finally:
-        os.close(source)
-
-
-def _open_direct(path: str) -> int:
-    """Open a device for writing, past the page cache where that can be."""
-    flags = os.O_WRONLY | os.O_CLOEXEC | os.O_EXCL
-    try:
-        return os.open(path, flags | os.O_DIRECT)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        return os.open(path, flags)

@@ -53,11 +53,41 @@ def copy_image(watch: Watch, source: int, target: int, size: int) -> None:
     watch.report(1.0)
 
 
-def copy_onto_device(watch: Watch, source: int, target: int, size: int) -> None:
-    """Copy `size` bytes onto a block device that reads as zeros, of whole sectors of 4 KiB.
+def fill_device(watch: Watch, source_path: str, target_path: str, size: int) -> None:
+    """Copy a raw disk onto a device that reads as zeros, and let it reach the disk.
 
-    `target` is open with O_DIRECT where that exists: what is written is on its way to the disk, so
-    that a copy can end at any moment without waiting for what a cache holds. Raises as above.
+    size: bytes of the device. Raises OSError, or Stop when told to end.
+    """
+    source = os.open(source_path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.posix_fadvise(source, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        target = _open_direct(target_path)
+        try:
+            length = min(size, os.lseek(source, 0, os.SEEK_END))
+            _copy_past_cache(watch, source, target, length)
+            os.fsync(target)
+        finally:
+            os.close(target)
+    finally:
+        os.close(source)
+
+
+def _open_direct(path: str) -> int:
+    """Open a device for writing, past the page cache where that can be."""
+    flags = os.O_WRONLY | os.O_CLOEXEC | os.O_EXCL
+    try:
+        return os.open(path, flags | os.O_DIRECT)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return os.open(path, flags)
+
+
+def _copy_past_cache(watch: Watch, source: int, target: int, size: int) -> None:
+    """Copy onto a device that is open with O_DIRECT where that exists.
+
+    What is written is then on the disk, so that a copy can end at any moment without waiting for
+    what a cache holds.
     """
     watch.report(0.0)
     with mmap.mmap(-1, DIRECT) as buffer, memoryview(buffer) as view:

@@ -15,9 +15,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
+
+import structlog
 
 from . import lvm_tags
 from .device_mapper import Active
@@ -34,44 +37,16 @@ from .driver import (
     VolumeMissing,
 )
 from .lvm_commands import VOLUME_FIELDS, LogicalVolume, Lvm, PoolUse, Row, volume
+from .pool_plan import EXTENT, MIB, plan_growth, plan_pool
+
+log = structlog.get_logger()
 
 UUID: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 GROUP: Final = re.compile(rf"xapid-({UUID})")
 DISK: Final = re.compile(rf"vdi-({UUID})")
 POOL: Final = "pool"
-EXTENT: Final = 4 << 20
-MAX_SIZE: Final = 1 << 60
-MIB: Final = 1 << 20
-TIB: Final = 1 << 40
-SMALLEST: Final = 64 * MIB
 NOTHING: Final[Mapping[str, LogicalVolume | None]] = MappingProxyType({})
 GROUP_FIELDS: Final = ("vg_name", "vg_tags", "vg_size", "vg_free", "lv_count")
-
-
-@dataclass(frozen=True)
-class PoolPlan:
-    """How a group is laid out. size, metadata: bytes, whole extents; chunk: bytes."""
-
-    size: int
-    metadata: int
-    chunk: int
-
-
-def plan_pool(free: int) -> PoolPlan:
-    """The largest pool in `free` bytes, with its metadata and as much again for their repair.
-
-    A chunk that is shared costs 64 bytes of metadata each time it is; there is room for four.
-    Chunks of 256 KiB are copied on a first write after a snapshot, and larger ones only where
-    the metadata would pass LVM's limit of 16 GiB. Raises NoSpace.
-    """
-    chunk = 256 << 10
-    while free // chunk * 256 > 15 << 30:
-        chunk *= 2
-    metadata = max(4 * MIB, -(-(free // chunk * 256) // EXTENT) * EXTENT)
-    size = (free - 2 * metadata) // EXTENT * EXTENT
-    if size < EXTENT:
-        raise NoSpace(SMALLEST, free)
-    return PoolPlan(size, metadata, chunk)
 
 
 def group_name(uuid: str) -> str:
@@ -90,13 +65,6 @@ def disk_uuid(location: str) -> str:
     return match[1]
 
 
-def aligned(size: int) -> int:
-    """The size a disk gets: whole extents. Raises NoSpace for more than LVM can have."""
-    if size > MAX_SIZE:
-        raise NoSpace(size, MAX_SIZE)
-    return -(-size // EXTENT) * EXTENT
-
-
 def tags_of(row: Row) -> frozenset[str]:
     return frozenset(filter(None, row["vg_tags"].split(",")))
 
@@ -113,6 +81,7 @@ class VolumeGroup:
         self._lvm = lvm
         self._listed: dict[str, LogicalVolume] | None = None
         self._changes = 0
+        self._sizes: list[str] | None = None
 
     def close(self) -> None:
         """End what runs for the group."""
@@ -169,6 +138,29 @@ class VolumeGroup:
         if not holder:
             await self._lvm.change("vgchange", "--addtag", lvm_tags.HOST + host, self.name)
         await self._lvm.change("lvchange", "--activate", "y", f"{self.name}/{POOL}")
+
+    async def grow(self) -> None:
+        """Let the pool take what its devices have gained; what fails is logged and tried again."""
+        sizes = [_size(device) for device in self._lvm.devices]
+        if sizes != self._sizes:
+            try:
+                await self._grow()
+                self._sizes = sizes
+            except StorageError as error:
+                log.warning("volume group not grown", group=self.name, why=str(error))
+
+    async def _grow(self) -> None:
+        rows = await self._lvm.report("pvs", ("dev_size", "pe_start", "pv_size"))
+        if any(_gained(row) >= EXTENT for row in rows):
+            await self._lvm.change("pvresize", *self._lvm.devices)
+        (row,) = await self._lvm.report("vgs", ("vg_free",), self.name)
+        (pool,) = await self._lvm.report("lvs", ("chunk_size",), f"{self.name}/{POOL}")
+        data, metadata = plan_growth(int(row["vg_free"]), int(pool["chunk_size"]))
+        if data > 0:
+            path = f"{self.name}/{POOL}"
+            await self._lvm.change("lvextend", "--poolmetadatasize", f"+{metadata}b", path)
+            await self._lvm.change("lvextend", "--size", f"+{data}b", path)
+            log.info("volume group grown", group=self.name, by=data)
 
     async def release(self, host: str) -> bool:
         """Let go of the group, unless disks of it are in use; whether none is."""
@@ -306,6 +298,19 @@ class VolumeGroup:
         if listed is not None:
             changed = {**listed, **becomes}
             self._listed = {name: each for name, each in changed.items() if each is not None}
+
+
+def _size(device: str) -> str:
+    """What the kernel says of the size of a device; "" when it does not know the device."""
+    try:
+        return Path(f"/sys/class/block/{Path(device).name}/size").read_text()
+    except OSError:
+        return ""
+
+
+def _gained(row: Row) -> int:
+    """By how many bytes a device is larger than what the group uses of it."""
+    return int(row["dev_size"]) - int(row["pe_start"]) - int(row["pv_size"])
 
 
 def _as_it_is(each: LogicalVolume, active: Active | None) -> LogicalVolume:
