@@ -16,8 +16,9 @@ def loop_device(machine: Machine, name: str, mib: int) -> str:
     return machine.run(f"truncate -s {mib}M {path} && losetup -f --show {path}").strip()
 
 
-def drop_loop_device(machine: Machine, device: str, name: str) -> None:
-    machine.run(f"losetup -d {device}; rm -f /srv/{name}.img")
+def drop_loop_device(machine: Machine, name: str) -> None:
+    path = f"/srv/{name}.img"
+    machine.run(f"losetup -j {path} -n -O NAME | xargs -r losetup -d; rm -f {path}")
 
 
 def serve_lun(machine: Machine, mib: int) -> None:

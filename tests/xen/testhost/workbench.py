@@ -132,7 +132,7 @@ class Workbench:
         """The MD5 sum of a disk, read in dom0 past what a cache may hold back."""
         return self.machine.run(f"sync; md5sum <{self.vdi_path(vdi)}").split()[0]
 
-    def vbd(self, vm: str, vdi: str, userdevice: str, bootable: bool = False) -> str:
+    def vbd(self, vm: str, vdi: str, userdevice: str, bootable: bool = False, **fields: Any) -> str:
         record: dict[str, Any] = {
             "VM": vm,
             "VDI": vdi,
@@ -146,7 +146,7 @@ class Workbench:
             "qos_algorithm_type": "",
             "qos_algorithm_params": {},
         }
-        return str(self.api.call("VBD.create", record))
+        return str(self.api.call("VBD.create", record | fields))
 
     def vif(self, vm: str, device: str) -> str:
         record = {
