@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ CALL = b"<methodCall><methodName>a.b</methodName></methodCall>"
 class Echo:
     """Remembers calls; answers each with its method's name unless told otherwise."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, at_once: bool) -> None:
+        self.at_once = at_once
         self.calls: list[tuple[Request, str]] = []
         self.reply: Answer | None = None
         self.entered = asyncio.Event()
@@ -39,9 +41,33 @@ class Echo:
             raise self.error
         return self.reply or success(String, request.method)
 
+    def answer_at_once(self, request: Request, peer: str) -> Answer | None:
+        if not self.at_once or self.hold is not None:
+            return None
+        self.calls.append((request, peer))
+        self.entered.set()
+        if self.error is not None:
+            raise self.error
+        return self.reply or success(String, request.method)
+
     async def stop(self, grace_s: float) -> None:
         if self.hold is not None:
             self.hold.set()
+
+
+@dataclass(frozen=True)
+class Way:
+    """How calls are answered: plain ones without aiohttp, and those without waiting."""
+
+    plain: bool
+    at_once: bool
+
+
+WAYS = {
+    "aiohttp": Way(plain=False, at_once=False),
+    "plain": Way(plain=True, at_once=False),
+    "plain-at-once": Way(plain=True, at_once=True),
+}
 
 
 class Client:
@@ -80,12 +106,17 @@ class Client:
 class Site:
     """A running server and its raw clients."""
 
-    def __init__(self, directory: Path, limits: Limits) -> None:
-        self.echo = Echo()
+    def __init__(self, directory: Path, limits: Limits, way: Way) -> None:
+        self.echo = Echo(at_once=way.at_once)
         self.path = directory / "test.sock"
         self.tls = load_or_make_certificate(directory / "tls")
         self.server = HttpServer(
-            self.echo, https=("127.0.0.1", 0), socket=self.path, tls=self.tls, limits=limits
+            self.echo,
+            https=("127.0.0.1", 0),
+            socket=self.path,
+            tls=self.tls,
+            limits=limits,
+            plain=way.plain,
         )
         self.clients: list[Client] = []
 
@@ -112,12 +143,18 @@ class Site:
         return client
 
 
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> Way:
+    """Each of the ways in turn: a client must not be able to tell them apart."""
+    return WAYS[request.param]
+
+
 @pytest.fixture
-async def make_site(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
+async def make_site(tmp_path: Path, way: Way) -> AsyncIterator[Callable[..., Any]]:
     sites: list[Site] = []
 
     async def make(limits: Limits | None = None) -> Site:
-        site = Site(tmp_path, limits or Limits())
+        site = Site(tmp_path, limits or Limits(), way)
         await site.server.start()
         sites.append(site)
         return site

@@ -20,6 +20,7 @@ from ..rpc.addresses import one_client
 from ..rpc.call import LOCAL
 from ..rpc.turns import Turns
 from .connection import Connection, Deadlines, Handler, Server
+from .plain import PlainCalls, PlainConnection
 from .slots import Slot, Slots, client_cap
 
 log = structlog.get_logger(__name__)
@@ -99,7 +100,8 @@ class Listener:
     cap: connections open at once; over the network one address may have half of them. When all
     are taken a new one takes the place of an idle one, and waits where there is none; one of an
     address whose share is all in use is refused. handshakes: whose turn it is to begin TLS.
-    listening: the socket listens already, and is systemd's.
+    listening: the socket listens already, and is systemd's. plain: who answers plain calls; without
+    it aiohttp reads every request.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class Listener:
         tls: ssl.SSLContext | None = None,
         handshakes: Turns | None = None,
         listening: bool = False,
+        plain: PlainCalls | None = None,
     ) -> None:
         bound.setblocking(False)
         self.socket = bound
@@ -125,6 +128,7 @@ class Listener:
         self._tls = tls
         self._handshakes = handshakes
         self._listening = listening
+        self._plain = plain
         self._accepting: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -209,12 +213,22 @@ class Listener:
         if self._tls is not None and self._handshakes is not None:
             await self._handshakes.enter(slot.client)
         _, connection = await asyncio.get_running_loop().connect_accepted_socket(
-            lambda: self._server.connect(
-                lambda _: self.slots.release(slot), lambda: self.slots.used(slot)
-            ),
+            lambda: self._protocol(slot),
             accepted,
             ssl=self._tls,
             ssl_handshake_timeout=self._deadlines.handshake_s if self._tls else None,
             ssl_shutdown_timeout=5.0 if self._tls else None,
         )
         return connection
+
+    def _protocol(self, slot: Slot) -> Connection:
+        def lost(connection: Connection) -> None:
+            self.slots.release(slot)
+
+        def used() -> None:
+            self.slots.used(slot)
+
+        if self._plain is None:
+            return self._server.connect(lost, used)
+        answered = self.slots.changed.set
+        return PlainConnection(self._server, self._deadlines, lost, used, answered, self._plain)

@@ -16,6 +16,7 @@ from ..rpc.turns import Turns
 from .connection import Deadlines
 from .descriptors import room_for
 from .listener import Listener, tcp_socket, unix_socket
+from .plain import PlainCalls
 from .site import LARGE as LARGE
 from .site import Dispatcher, Handlers, Page, Site
 
@@ -45,7 +46,8 @@ class HttpServer:
     https, http: host and port (0: a free one); None: not at all. tls: the server context.
     socket: path of the Unix socket; None: none. passed: Unix sockets that listen already, which
     systemd opened, in the place of our own.
-    uploads, pages: who takes PUT, and who answers GET, by path.
+    uploads, pages: who takes PUT, and who answers GET, by path. plain: answer plain calls without
+    aiohttp, which is faster and to clients the same.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class HttpServer:
         limits: Limits | None = None,
         uploads: Mapping[str, Page] = MappingProxyType({}),
         pages: Mapping[str, Page] = MappingProxyType({}),
+        plain: bool = True,
     ) -> None:
         if https is not None and tls is None:
             raise ValueError("HTTPS needs a certificate")
@@ -70,6 +73,7 @@ class HttpServer:
         self._passed = list(passed)
         self._limits = limits or Limits()
         self._handlers = Handlers(uploads, pages)
+        self._plain = PlainCalls(dispatcher, self._limits.body) if plain else None
         self._parsers = ThreadPoolExecutor(1, thread_name_prefix="xmlrpc")
         self._handshakes = Turns(rate=HANDSHAKES, burst=4 * HANDSHAKES, spare=False)
         self._bound_path: Path | None = None
@@ -129,6 +133,7 @@ class HttpServer:
             tls=tls,
             handshakes=self._handshakes,
             listening=sock in self._passed,
+            plain=self._plain,
         )
         self.listeners.append(listener)
         listener.start()

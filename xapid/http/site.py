@@ -36,6 +36,9 @@ class Dispatcher(Protocol):
     def answer(self, request: Request, peer: str) -> Awaitable[Answer]:
         """Answer one call; never raises for what a client did."""
 
+    def answer_at_once(self, request: Request, peer: str) -> Answer | None:
+        """Answer a call without waiting for anything; None: only `answer` can."""
+
     async def stop(self, grace_s: float) -> None:
         """End waiting calls, let others run for at most `grace_s`, then cancel them."""
 
