@@ -29,12 +29,27 @@ from .datamodel.host import Host
 from .datamodel.vm import VM
 from .db.failures import CannotOpen, DiskRefused, StorageFailure, StoreInUse
 from .db.store import Store
+from .http.certificate_watch import CertificateWatch
+from .http.figures import (
+    OperationFigures,
+    loop_lag,
+    show_certificate,
+    show_connections,
+    show_database,
+    show_guests,
+    show_host,
+    show_process,
+)
+from .http.health import PATH as HEALTH
+from .http.health import Check, HealthPage
 from .http.host_names import host_addresses
 from .http.listener import link_socket, open_to_group
+from .http.metrics import PATH as METRICS
+from .http.metrics import MetricsPage
 from .http.patch_upload import PATH as PATCH_UPLOAD
 from .http.patch_upload import PatchUpload
 from .http.server import HttpServer, Limits
-from .http.tls import CertificateUnusable, load_certificate, load_or_make_certificate
+from .http.tls import CertificateUnusable, load_or_make_certificate
 from .log import set_level
 from .network.kernel import KernelBridges
 from .network.kernel_addresses import KernelAddresses
@@ -42,15 +57,17 @@ from .network.kernel_links import KernelLinks
 from .network.memory import MemoryBridges
 from .network.memory_addresses import MemoryAddresses
 from .network.memory_links import MemoryLinks, pretend_hardware
+from .prometheus import Registry
 from .rpc.accounts import Accounts, PasswordFileUnsafe
 from .rpc.arrivals import ARRIVED_AT
-from .rpc.call import LOCAL
 from .rpc.dispatch import Dispatcher
 from .rpc.events import Events
+from .rpc.figures import CallFigures, show_turns
 from .rpc.logins import Logins, Users
 from .rpc.sessions import Sessions
 from .rpc.system_accounts import SystemAccounts
 from .rpc.tasks import Tasks
+from .rpc.turns import Turns
 from .rpc.xmlrpc import Request
 from .services.guest_metrics.service import GuestMetrics
 from .services.host import introduce_host, read_facts
@@ -206,7 +223,7 @@ async def serve(config: Config, read_again: Callable[[], Config], supervisor: Su
         restart.set()
         stop.set()
 
-    stalls = StallWatch()
+    stalls, figures = StallWatch(), Registry()
     registry.check()
     async with AsyncExitStack() as stack:
         kind = find_xen(config.xen.driver)
@@ -331,6 +348,7 @@ async def serve(config: Config, read_again: Callable[[], Config], supervisor: Su
         await watcher.restore_devices()
 
         lifecycle = LifecycleService(store, operations, power, xen, host)
+        turns = Turns(rate=config.listen.call_rate, burst=config.listen.call_burst)
         dispatcher = Dispatcher(
             store,
             sessions,
@@ -356,6 +374,8 @@ async def serve(config: Config, read_again: Callable[[], Config], supervisor: Su
                 QuestionService(store, operations, xen, memory, host),
             ],
             reached=networks.management.guard.reached,
+            turns=turns,
+            observer=CallFigures(figures),
         )
         guest_metrics = GuestMetrics(store, xenstore, xen)
         await guest_metrics.start()
@@ -365,28 +385,55 @@ async def serve(config: Config, read_again: Callable[[], Config], supervisor: Su
         stack.push_async_callback(sampler.close)
 
         tls = load_or_make_certificate(config.tls_dir, _certified_names(config))
+        certificate = CertificateWatch(tls, config.tls_dir, _certified_names(config))
+        metrics = MetricsPage(figures)
+        metrics.allow(config.metrics.addresses, config.metrics.token_file)
+        calls: Check = partial(_answers, dispatcher)
+        health = HealthPage({"calls": calls, "xen": xen.hello, "database": store.check_writable})
+        passed = supervisor.unix_sockets()
         server = HttpServer(
             dispatcher,
             https=config.listen.https,
+            http=config.listen.http,
             socket=config.socket,
             tls=tls,
+            passed=passed,
             limits=Limits(
                 body=config.listen.body_limit,
                 tcp_connections=config.listen.tcp_connections,
                 unix_connections=config.listen.unix_connections,
             ),
             uploads={PATCH_UPLOAD: PatchUpload(store, sessions, tasks, patches.receive)},
+            pages={METRICS: metrics, HEALTH: health},
         )
         await server.start()
         stack.push_async_callback(server.stop)
-        open_to_group(config.socket, config.accounts.group)
-        link_socket(config.socket, config.listen.socket_links)
+        if server.http_address is not None:
+            log.warning("passwords sent over plain HTTP can be read on their way")
+        if not passed:
+            open_to_group(config.socket, config.accounts.group)
+        link_socket(config.socket, _links_wanted(config, server))
+        show_turns(figures, turns)
+        show_process(figures, sessions, store)
+        show_database(figures, store, state / "state.db")
+        show_connections(figures, server)
+        show_certificate(figures, certificate)
+        show_host(figures, store)
+        show_guests(figures, store)
+        xen.watch(OperationFigures(figures).running)
+        stalls.observe = loop_lag(figures, lambda: stalls.worst_s)
         await networks.management.start(server.serve_network)
         stack.push_async_callback(networks.management.close)
         stalls.start()
         stack.callback(stalls.stop)
         reload = _make_reload(config, read_again, sessions, supervisor)
-        reload.on_change(lambda new: load_certificate(tls, config.tls_dir, _certified_names(new)))
+        reload.on_change(lambda new: certificate.load(_certified_names(new)))
+        reload.on_change(
+            lambda new: turns.limit(rate=new.listen.call_rate, burst=new.listen.call_burst)
+        )
+        reload.on_change(lambda new: metrics.allow(new.metrics.addresses, new.metrics.token_file))
+        certificate.start()
+        stack.push_async_callback(certificate.close)
         reload.start()
         stack.push_async_callback(reload.close)
         autostart = AutoStart(store, tasks, lifecycle, host, state, boot_id())
@@ -539,6 +586,11 @@ async def _prepare_on_mock(xenstore: Xenstore, domid: int, plan: GuestStore) -> 
     await prepare_guest(xenstore, domid, plan)
 
 
+def _links_wanted(config: Config, server: HttpServer) -> list[Path]:
+    """The links to make to the Unix socket: not where systemd gave us a socket already."""
+    return [link for link in config.listen.socket_links if str(link) not in server.paths]
+
+
 def _certified_names(config: Config) -> list[str]:
     return [*config.tls.names, *host_addresses()]
 
@@ -630,7 +682,7 @@ def _runtime_directory(state: Path, stack: AsyncExitStack) -> Path:
 
 async def _answers(dispatcher: Dispatcher) -> None:
     """Raise RuntimeError unless a call is answered as it must be: the probe of the watchdog."""
-    answer = await dispatcher.answer(Request("session.get_uuid", ["", ""]), LOCAL)
+    answer = await dispatcher.answer(Request("session.get_uuid", ["", ""]), "")
     if b"SESSION_INVALID" not in b"".join(answer.pieces):
         raise RuntimeError("a call is not answered as it must be")
 

@@ -6,6 +6,7 @@ import asyncio
 import bisect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Final, Literal
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -133,7 +134,7 @@ class Reading(_Metric):
 
     def lines(self) -> Iterator[str]:
         yield from self._head()
-        for labels, value in self._values().items():
+        for labels, value in islice(self._values().items(), MAX_SERIES):
             yield self._sample(labels, value)
 
 

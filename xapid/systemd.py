@@ -1,4 +1,4 @@
-"""What xapid tells systemd: that it is ready, reloads, stops, and that it is still well."""
+"""What xapid tells systemd (ready, reloading, stopping, still well) and what it is given by it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-_VARIABLES: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+_VARIABLES: Final = (
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "LISTEN_PID",
+)
+FIRST_PASSED: Final = 3  # SD_LISTEN_FDS_START
 
 
 class Supervisor:
@@ -38,8 +46,35 @@ class Supervisor:
             return 0.0
 
     def give_back(self) -> None:
-        """Put the variables back, for the program that takes this process over."""
+        """Put variables and sockets back, for the program that takes this process over."""
         self._environment.update(self._taken)
+        for descriptor in self._passed():
+            os.set_inheritable(descriptor, True)
+
+    def _passed(self) -> range:
+        """The descriptors that are ours, as sd_listen_fds(3) has it."""
+        if self._taken.get("LISTEN_PID") != str(os.getpid()):
+            return range(0)
+        count = self._taken.get("LISTEN_FDS", "")
+        return range(FIRST_PASSED, FIRST_PASSED + (int(count) if count.isdecimal() else 0))
+
+    def unix_sockets(self) -> list[socket.socket]:
+        """The listening Unix sockets that systemd opened for us, each as a copy.
+
+        Its own descriptors stay open, so that they are still there after `give_back`.
+        """
+        found = []
+        for descriptor in self._passed():
+            os.set_inheritable(descriptor, False)
+            copy = socket.socket(fileno=os.dup(descriptor))
+            kind = (copy.family, copy.type)
+            listens = copy.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            if kind == (socket.AF_UNIX, socket.SOCK_STREAM) and listens:
+                found.append(copy)
+            else:
+                log.warning("systemd passed a socket that is no listening Unix socket")
+                copy.close()
+        return found
 
     def tell(self, *lines: str) -> None:
         """Send a message; one that cannot be sent is lost."""

@@ -72,6 +72,11 @@ def fingerprint(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(hashes.SHA256()).hex(":").upper()
 
 
+def ends_at(path: Path) -> datetime:
+    """When a certificate ends. Raises OSError, ValueError."""
+    return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+
+
 def _tell(path: Path) -> None:
     """Say which certificate clients see, and when it will no longer do."""
     certificate = x509.load_pem_x509_certificate(path.read_bytes())
