@@ -52,8 +52,11 @@ def test_it_starts_on_a_control_domain(tmp_path: Path) -> None:
     done = run(PACKAGING / "debian/xapid.postinst", "configure", tmp_path)
 
     assert "addgroup --quiet --system xapid" in done
-    assert "deb-systemd-invoke restart xapid.service xapid-xen.service" in done
-    assert "deb-systemd-invoke start xapid-guests.service" in done
+    assert [line for line in done if "systemd-invoke" in line] == [
+        "deb-systemd-invoke start xapid.socket",
+        "deb-systemd-invoke restart xapid.service xapid-xen.service",
+        "deb-systemd-invoke start xapid-guests.service",
+    ]
 
 
 def test_it_starts_nowhere_else(tmp_path: Path) -> None:
@@ -67,7 +70,10 @@ def test_it_starts_nowhere_else(tmp_path: Path) -> None:
     [
         (
             "remove",
-            ["deb-systemd-invoke stop xapid-guests.service xapid.service xapid-xen.service"],
+            [
+                "deb-systemd-invoke stop xapid.socket xapid-guests.service xapid.service "
+                "xapid-xen.service"
+            ],
         ),
         ("upgrade", []),
     ],
