@@ -138,6 +138,7 @@ class PlayedQemu:
         self._image = image
         self._socket = socket
         self._server: asyncio.Server | None = None
+        self._talks: list[asyncio.Task[Any]] = []
         self._opened: list[tuple[Path, int, str]] = []
         self.devices = 1
         self.refuses: set[str] = set()
@@ -156,6 +157,7 @@ class PlayedQemu:
     async def stop(self) -> None:
         if self._server is not None:
             self._server.close()
+            await asyncio.gather(*self._talks)
         for _, fd, _ in self._opened:
             os.close(fd)
         self._opened.clear()
@@ -175,6 +177,9 @@ class PlayedQemu:
         return int((await asyncio.to_thread(info, self._now()))["virtual-size"])
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talk = asyncio.current_task()
+        assert talk is not None
+        self._talks.append(talk)
         writer.write(b'{"QMP": {"version": {}, "capabilities": []}}\r\n')
         with contextlib.suppress(ConnectionError):
             while line := await reader.readline():
@@ -184,7 +189,7 @@ class PlayedQemu:
                 if answer is None:
                     break
                 writer.write(json.dumps(answer | {"id": asked["id"]}).encode() + b"\r\n")
-        writer.close()
+        writer.transport.abort()
 
     def _answer(self, command: str, arguments: dict[str, Any]) -> dict[str, Any] | None:
         if command in self.refuses:

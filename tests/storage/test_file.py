@@ -35,11 +35,10 @@ from xapid.storage.driver import (
 from xapid.storage.file import FileDriver
 from xapid.storage.images import FileRepository
 
+from .mortal import NEW, OLD, lived_through
+
 MIB = 1 << 20
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(xapid.__file__).parents[1])}
-KILLED = Path(__file__).with_name("killed.py")
-OLD = "00000000-0000-4000-8000-000000000001"
-NEW = "00000000-0000-4000-8000-000000000002"
 
 
 def new_volume(size: int = MIB, **label: object) -> NewVolume:
@@ -457,9 +456,7 @@ async def test_a_kill_at_any_step_leaves_the_old_state_or_the_new(
         await repository.detach()
         database.write_text(f"{OLD}.raw")
 
-        command = [sys.executable, str(KILLED), str(disks), str(database), change, str(step), "raw"]
-        killed = await asyncio.create_subprocess_exec(*command, env=ENVIRONMENT)
-        code = await killed.wait()
+        lived = await lived_through(disks, database, change, step, "raw")
 
         known = set(database.read_text().split())
         repository = await driver.attach(sr, config)
@@ -467,11 +464,10 @@ async def test_a_kill_at_any_step_leaves_the_old_state_or_the_new(
         expected = {name for at in known for name in (at, at.replace(".raw", ".json"))}
         assert set(names(disks)) == expected | {"xapid-sr.json"}, f"step {step}"
         await repository.detach()
-        if code == 0:
+        if lived:
             assert known == ({f"{OLD}.raw", f"{NEW}.raw"} if change != "destroy" else set())
             assert step > 4
             return
-        assert code == 9
     pytest.fail("the change never came to its end")
 
 

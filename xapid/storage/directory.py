@@ -167,15 +167,18 @@ class Directory:
     def remove(self, *names: str) -> None:
         """Remove what there is of these names."""
         for name in names:
-            with suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=self.fd)
+            self.unlink(name)
         self.sync()
+
+    def unlink(self, name: str) -> None:
+        """Remove a file if it is there; one step of a change."""
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self.fd)
 
     def write(self, name: str, content: bytes) -> None:
         """Replace a small file: afterwards it holds the old content or the new."""
         draft = f"{name}.new"
-        with suppress(FileNotFoundError):
-            os.unlink(draft, dir_fd=self.fd)
+        self.unlink(draft)
         fd = self.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
             with os.fdopen(fd, "wb") as file:
@@ -185,7 +188,7 @@ class Directory:
             self.rename(draft, name)
         except BaseException:
             with suppress(OSError):
-                os.unlink(draft, dir_fd=self.fd)
+                self.unlink(draft)
             raise
 
     def read(self, name: str, limit: int = 1 << 16) -> bytes | None:
