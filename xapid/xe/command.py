@@ -235,18 +235,23 @@ def check_words(command: Command, words: Words) -> None:
         )
 
 
+def selectors_of(word: str) -> tuple[str, ...]:
+    """The keys that name an object of a class outright."""
+    return ("uuid", word, f"{word}-uuid", f"{word}-name-label")
+
+
 def selected(call: Call) -> list[str]:
     """The objects that the command is to act on. Raises UsageError, Refused."""
     command, words = call.command, call.words
     word = word_of(command.selects)
     known = {s for argument in command.arguments for s in argument.spellings()}
-    filters = {name: text for name, text in words.values.items() if name not in known}
+    said = dict(words.values)
     for name, parts in words.maps.items():
-        if name not in known:
-            filters |= {f"{name}:{part}": text for part, text in parts.items()}
-    names = list(words.names)
-    direct = ("uuid", word, f"{word}-uuid", f"{word}-name-label")
-    names += [filters.pop(name) for name in direct if name in filters]
+        said |= {f"{name}:{part}": text for part, text in parts.items()}
+    filters = {n: text for n, text in said.items() if n.partition(":")[0] not in known}
+    names = [*words.names, *(filters.pop(n) for n in selectors_of(word) if n in filters)]
+    if command.open:  # whatever else was said is what the command is to do
+        filters = {}
     if filters or (call.options.multiple and not names):
         return _filtered(call, filters, names)
     if not names:

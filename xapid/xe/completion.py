@@ -123,7 +123,7 @@ def _values(options: Options, command: Command, key: str, begun: str) -> list[st
     for argument in command.arguments:
         if folded(key) in argument.spellings():
             return _of_type(options, argument.type, argument)
-    if class_name and folded(key) in (word_of(class_name), "uuid"):
+    if class_name and folded(key) in (word_of(class_name), "uuid", "name-label"):
         by_uuid = folded(key) == "uuid"
         return _names(options, class_name, dict(command.only), by_uuid=by_uuid)
     if class_name:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from .catalogue import STRING, ApiClass, Field, Message, classes, folded, word_of
-from .command import Argument, Call, Command, map_members, optional, required
+from .command import Argument, Call, Command, map_members, optional, required, selectors_of
 from .failures import Refused, UsageError
 from .parameters import JOINED, Parameter, parameters, selected, wanted
 from .values import read_moment, read_value, split
@@ -248,13 +248,10 @@ def _record(call: Call, class_name: str, ref: str) -> dict[str, Any]:
     return record
 
 
-_OWN: Final = ("uuid",)
-
-
 def _changes(call: Call) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-    """What `param-set` is to change, without what names the object."""
-    word = word_of(call.command.selects)
-    values = {n: v for n, v in call.words.values.items() if n not in (*_OWN, folded(word))}
+    """What is to be changed, without what names the object."""
+    naming = selectors_of(word_of(call.command.selects))
+    values = {n: v for n, v in call.words.values.items() if n not in naming}
     return values, dict(call.words.maps)
 
 

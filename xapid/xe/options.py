@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -36,6 +37,7 @@ ALONE: Final = {
     "--help": ("help", "what a command is for, and what it takes"),
     "--version": ("version", "the version of xe"),
 }
+_UNSENDABLE: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _SHORT: Final = {"-h": "--help", "-help": "--help", "-version": "--version"}
 
 
@@ -91,7 +93,9 @@ class Words:
         self.typed: dict[str, str] = {}
 
     def add(self, word: str) -> None:
-        """Take one word in. Raises UsageError when it says something twice."""
+        """Take one word in. Raises UsageError: it says something twice, or cannot be sent."""
+        if _UNSENDABLE.search(word):
+            raise UsageError(f"{word!r} holds a character that the API cannot carry")
         key, equals, value = word.partition("=")
         if not equals:
             self.names.append(word)

@@ -128,18 +128,24 @@ class Output:
 
     def _squeeze(self, chosen: Sequence[Parameter], widths: list[int]) -> None:
         """Make the widest columns of text narrower until a line fits; uuids stay whole."""
-        room = (self._width or shutil.get_terminal_size().columns) - len(GAP) * (len(widths) - 1)
-        squeezable = ("string", "set", "map")
-        free = [
-            n
-            for n, p in enumerate(chosen)
-            if p.type.kind in squeezable and not p.name.endswith("uuid")
-        ]
+        columns = self._width or (
+            shutil.get_terminal_size().columns if self._stream.isatty() else 0
+        )
+        if not columns:
+            return
+        room = columns - len(GAP) * (len(widths) - 1)
+        free = [n for n, p in enumerate(chosen) if _may_be_short(p)]
         while free and sum(widths) > room:
             widest = max(free, key=lambda n: widths[n])
             if widths[widest] <= LEAST_COLUMN:
                 return
             widths[widest] -= 1
+
+
+def _may_be_short(parameter: Parameter) -> bool:
+    """Whether what is shown still says something when its end is cut off."""
+    whole = parameter.name.endswith("uuid") or parameter.name in ("MAC", "IP")
+    return parameter.type.kind in ("string", "set", "map") and not whole
 
 
 def _cell(parameter: Parameter, value: Any) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Final, TextIO
 
 from .failures import Cancelled, Failure
+from .output import shown
 from .server import Server
 
 ENDED: Final = ("success", "failure", "cancelled")
@@ -26,6 +27,7 @@ class Bar:
     def __init__(self, label: str, stream: TextIO | None = None, *, wanted: bool = True) -> None:
         self._stream = stream or sys.stderr
         self._wanted = wanted and self._stream.isatty()
+        label = shown(label)
         self._label = label if len(label) <= LABEL else label[: LABEL - 1] + "…"
         self._began = time.monotonic()
         self._fraction = 0.0
@@ -97,16 +99,12 @@ def _wait(server: Server, task: str, bar: Bar) -> dict[str, Any]:
     if record["status"] in ENDED:
         return dict(record)
     server("event.register", ["task"])
-    try:
-        while True:
-            record = server("task.get_record", task)
-            if record["status"] in ENDED:
-                return dict(record)
-            bar.show(float(record["progress"]))
-            _next_change(server)
-    finally:
-        if sys.exc_info()[0] is None:
-            server("event.unregister", ["task"])
+    while True:
+        record = server("task.get_record", task)
+        if record["status"] in ENDED:
+            return dict(record)
+        bar.show(float(record["progress"]))
+        _next_change(server)
 
 
 def _next_change(server: Server) -> None:

@@ -148,6 +148,8 @@ class Trust:
             lines = self._file.read_text(encoding="ascii", errors="replace").splitlines()
         except FileNotFoundError:
             return ""
+        except OSError as error:
+            raise Untrusted(f"{self._file} cannot be read: {error.strerror}") from error
         for line in lines:
             name, _, rest = line.partition(" ")
             if name == self.name:
@@ -155,11 +157,14 @@ class Trust:
         return ""
 
     def _remember(self, fingerprint: str) -> None:
-        self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new = not self._file.exists()
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
-        with os.fdopen(os.open(self._file, flags, 0o600), "a", encoding="ascii") as file:
-            file.write((_HEAD if new else "") + f"{self.name} sha256={fingerprint}\n")
+        try:
+            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            new = not self._file.exists()
+            with os.fdopen(os.open(self._file, flags, 0o600), "a", encoding="ascii") as file:
+                file.write((_HEAD if new else "") + f"{self.name} sha256={fingerprint}\n")
+        except (OSError, ValueError) as error:
+            raise Untrusted(f"{self._file} cannot be written: {error}") from error
 
 
 def _unchecked() -> ssl.SSLContext:
