@@ -106,7 +106,7 @@ class Client:
 class Site:
     """A running server and its raw clients."""
 
-    def __init__(self, directory: Path, limits: Limits, way: Way) -> None:
+    def __init__(self, directory: Path, limits: Limits, way: Way, **more: Any) -> None:
         self.echo = Echo(at_once=way.at_once)
         self.path = directory / "test.sock"
         self.tls = load_or_make_certificate(directory / "tls")
@@ -117,6 +117,7 @@ class Site:
             tls=self.tls,
             limits=limits,
             plain=way.plain,
+            **more,
         )
         self.clients: list[Client] = []
 
@@ -153,8 +154,8 @@ def way(request: pytest.FixtureRequest) -> Way:
 async def make_site(tmp_path: Path, way: Way) -> AsyncIterator[Callable[..., Any]]:
     sites: list[Site] = []
 
-    async def make(limits: Limits | None = None) -> Site:
-        site = Site(tmp_path, limits or Limits(), way)
+    async def make(limits: Limits | None = None, **more: Any) -> Site:
+        site = Site(tmp_path, limits or Limits(), way, **more)
         await site.server.start()
         sites.append(site)
         return site

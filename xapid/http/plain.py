@@ -179,7 +179,6 @@ class PlainConnection(Connection):
             if len(self._held) > _HELD:
                 self._pause_transport_reading()
         elif self._held:
-            self._stop_body_timer()
             held, self._held = self._held, b""
             self._take(held + data)
         else:
@@ -195,6 +194,7 @@ class PlainConnection(Connection):
             if len(data) < end:
                 self._wait_for_body(data)
                 return
+            self._stop_body_timer()
             try:
                 request = read_call(data[len(self._head) : end])
             except Malformed:
@@ -224,8 +224,9 @@ class PlainConnection(Connection):
     def _wait_for_body(self, data: bytes) -> None:
         self._head_arrived()
         self._held = data
-        patience_s = min(WAIT_FOR_BODY_S, self._deadlines.body_s)
-        self._body_timer = self._loop.call_later(patience_s, self._body_is_late)
+        if self._body_timer is None:  # one that drips gets no more time
+            patience_s = min(WAIT_FOR_BODY_S, self._deadlines.body_s)
+            self._body_timer = self._loop.call_later(patience_s, self._body_is_late)
 
     def _body_is_late(self) -> None:
         self._body_timer = None
@@ -239,6 +240,7 @@ class PlainConnection(Connection):
 
     def _give_over(self, data: bytes) -> None:
         """Leave the connection to aiohttp, from this request's first byte."""
+        self._stop_body_timer()
         self._given_over = True
         super().data_received(data)
 
