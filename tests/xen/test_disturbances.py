@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from testhost.api import ApiError, PackageApi
+from testhost.api import ApiError
 from testhost.daemon import Daemon
 from testhost.machine import Machine
 from testhost.table import Table
@@ -45,12 +45,6 @@ def unharmed(bystander: Guest) -> None:
     assert bystander.domid == domid
     assert bystander.console().boot_id() == boot
     assert bystander.console().counter() >= count
-
-
-def log_in_again(workbench: Workbench) -> None:
-    """Sessions may end with the process that they were made in."""
-    workbench.api.close()
-    workbench.api = PackageApi(workbench.machine.https_port, workbench.daemon.root_password())
 
 
 def check_settled(guest: Guest) -> None:
@@ -97,7 +91,7 @@ def test_killed_process_in_the_middle_of_an_operation(
         if process == "xapid":
             daemon.wait_dead()
             daemon.start()
-            log_in_again(workbench)
+            workbench.log_in_again()
         tasks = workbench.api.call("task.get_all_records")
         if process == "xapid-xen":
             wait_until(
@@ -120,7 +114,7 @@ def test_restart_of_xapid_leaves_guests_alone(
 ) -> None:
     with table.step("host", "restart of xapid"):
         daemon.restart()
-    log_in_again(workbench)
+    workbench.log_in_again()
 
     check_settled(bystander)
     bystander.check_traffic()
@@ -183,7 +177,7 @@ def test_domain_of_another_toolstack_is_shown_and_never_harmed(
     daemon.kill9("xapid")
     daemon.wait_dead()
     daemon.start()
-    log_in_again(workbench)
+    workbench.log_in_again()
     assert int(xenhost.run("xl domid 'foreign guest'")) == domid
     wait_until("the foreign domain has a record again", records, SEEN_WITHIN_S)
 

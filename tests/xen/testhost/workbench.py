@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from testhost.api import Api
+from testhost.api import Api, PackageApi
 from testhost.daemon import Daemon
 from testhost.guest_console import GuestConsole
 from testhost.machine import HostError, Machine
@@ -76,10 +76,7 @@ class Workbench:
             f"mkdir -p {SR_DIRECTORY} {SERVER}; "
             f"dd if=/dev/urandom of={SERVER}/blob bs=1M count=2 status=none"
         )
-        machine.run(
-            "systemctl -q is-active testserver || "
-            f"systemd-run -q --unit testserver python3 -m http.server -d {SERVER} 8000"
-        )
+        self._serve()
         self.blob_sum = machine.run(f"md5sum <{SERVER}/blob").split()[0]
         self.sr = api.call(
             "SR.create",
@@ -96,6 +93,22 @@ class Workbench:
         self.network = api.call(
             "network.create", {"name_label": "guests", "name_description": "", "other_config": {}}
         )
+
+    def _serve(self) -> None:
+        self.machine.run(
+            "systemctl -q is-active testserver || "
+            f"systemd-run -q --unit testserver python3 -m http.server -d {SERVER} 8000"
+        )
+
+    def log_in_again(self) -> None:
+        """Sessions may end with the process that they were made in."""
+        self.api.close()
+        self.api = PackageApi(self.machine.https_port, self.daemon.root_password())
+
+    def resume(self) -> None:
+        """After a reboot of the host: what is needed beside xapid."""
+        self._serve()
+        self.log_in_again()
 
     def vdi(self, name: str, size: int = DISK_SIZE, sr: str = "") -> str:
         """A new disk."""
