@@ -16,6 +16,11 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(
         title="commands beside the daemon", metavar="COMMAND", parser_class=type(parser)
     )
+    doctor = commands.add_parser(
+        "doctor", help="is this host fit for xapid, and what to do", parents=[places]
+    )
+    doctor.add_argument("--json", action="store_true", help="for programs")
+    doctor.set_defaults(run="doctor")
     _add_backup(commands, places)
     database = commands.add_parser("db", help="look at the database").add_subparsers(
         metavar="ACTION", required=True

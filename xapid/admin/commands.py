@@ -20,6 +20,9 @@ from ..db.failures import BackupFailed, CannotOpen, StoreInUse
 from . import backup, call_log
 from .archive import ArchiveDamaged
 from .backup import Entry, Places, Plan
+from .doctor import examine, summary
+from .finding import Status
+from .surroundings import Surroundings
 
 Run = Callable[[argparse.Namespace, Config], int]
 
@@ -124,6 +127,21 @@ def check_database(arguments: argparse.Namespace, config: Config) -> int:
     return 0
 
 
+def doctor(arguments: argparse.Namespace, config: Config) -> int:
+    found = []
+    for finding in examine(Surroundings(), config):
+        found.append(finding)
+        if not arguments.json:
+            _say(finding.line())
+            sys.stdout.flush()
+    if arguments.json:
+        told = [finding.as_json() for finding in found]
+        _say(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())
+    else:
+        _say(summary(found))
+    return 1 if any(finding.status is Status.FAIL for finding in found) else 0
+
+
 def show_log(arguments: argparse.Namespace, config: Config) -> int:
     try:
         call = call_log.call_of(arguments.task)
@@ -179,6 +197,7 @@ RUNS: Final[dict[str, Run]] = {
         verify_backup,
         restore_backup,
         check_database,
+        doctor,
         show_log,
     )
 }
