@@ -357,6 +357,10 @@ async def test_changes_of_links_reach_the_records(world: World, call: Caller) ->
     await comes(2, members[0], True)
     world.links.put(replace(world.links.links["eth0"], carrier=False))
     await comes(1, members[1], True)
+    world.links.put(replace(world.links.links["eth0"], carrier=True))
+    await comes(2, members[1], True)  # the bond itself has not changed
+    world.links.put(replace(world.links.links["eth0"], carrier=False))
+    await comes(1, members[1], True)
     assert not world.store.get(world.store.get(members[0]).metrics).carrier
     world.links.put(replace(world.links.links["eth1"], carrier=False))
     await comes(0, NULL, False)

@@ -20,7 +20,7 @@ from ...db.transaction import Transaction
 from ...network.addresses import Address
 from ...network.driver import NetworkError
 from ...network.links import Counters, Link, LinkKind
-from .records import changed, metrics_of, plain_pif
+from .records import bond_of, changed, metrics_of, plain_pif
 from .uplinks import Uplinks
 
 log = structlog.get_logger(__name__)
@@ -107,12 +107,15 @@ class LinkFollower:
     def _names_of(self, pif: PIF) -> set[str]:
         """The interfaces whose events tell of a PIF."""
         network = self.store.get(pif.network)
-        return {pif.device, network.bridge, self._known.get(pif.ref, "")}
+        bond = bond_of(self.store, pif)
+        members = {self.store.get(slave).device for slave in bond.slaves} if bond else set()
+        return {pif.device, network.bridge, self._known.get(pif.ref, ""), *members}
 
     async def look(self, names: set[str]) -> None:
         """Bring the records of these interfaces up to date; "" stands for all."""
         every = "" in names
         pifs = [p for p in self.store.all(PIF) if every or self._names_of(p) & names]
+        pifs.sort(key=lambda p: (p.VLAN, bool(p.bond_master_of)))  # members, bonds, VLANs
         found: list[tuple[Ref[PIF], Link | None, Address | None]] = []
         for pif in pifs:
             name = self._known[pif.ref] = await self.uplinks.name_of(pif)
