@@ -225,6 +225,15 @@ async def test_a_second_backup_at_the_same_time_is_refused(
     backup.create(host.places, clock)
 
 
+async def test_two_backups_of_the_same_second_are_both_kept(
+    host: Host, store: Store, clock: Clock
+) -> None:
+    now = clock()
+    first, second = (backup.create(host.places, lambda: now) for _ in range(2))
+
+    assert [entry.path for entry in backup.entries(host.places)] == [first.path, second.path]
+
+
 async def test_what_a_killed_one_left_is_cleared_away(
     host: Host, store: Store, clock: Clock
 ) -> None:

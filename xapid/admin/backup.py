@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, Literal
 
@@ -133,19 +133,17 @@ def create(places: Places, clock: Clock = utc_now) -> Made:
 
     The daemon may run or not. Raises BackupFailed; then there is no new file and none is gone.
     """
-    made = clock()
-    name = f"xapid-{made:{_STAMP_FORMAT}}{SUFFIX}"
     try:
         places.backups.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _alone(places.backups):
-            partial = places.backups / f".{name}.partial"
+            made, target = _unused(places.backups, "xapid-", SUFFIX, clock())
+            partial = places.backups / f".{target.name}.partial"
             for left in places.backups.glob(".xapid-*.partial"):
                 left.unlink()
             try:
                 members, skipped = _gather(places, partial.with_suffix(".db"))
                 archive.write(Archive(made, _facts(members), members), partial)
                 verified = verify(partial)
-                target = places.backups / name
                 partial.replace(target)
             finally:
                 partial.unlink(missing_ok=True)
@@ -316,10 +314,17 @@ def _mode(step: Step) -> int:
 
 def _aside(backups: Path, now: datetime) -> Path:
     backups.mkdir(mode=0o700, parents=True, exist_ok=True)
-    made = backups / f"before-restore-{now:{_STAMP_FORMAT}}"
+    _, made = _unused(backups, "before-restore-", "", now)
     made.mkdir(mode=0o700)
     sync_directory(backups)
     return made
+
+
+def _unused(directory: Path, prefix: str, suffix: str, now: datetime) -> tuple[datetime, Path]:
+    """A path of this moment that nothing stands at, or of the first second for which there is."""
+    while (path := directory / f"{prefix}{now:{_STAMP_FORMAT}}{suffix}").exists():
+        now += timedelta(seconds=1)
+    return now, path
 
 
 @contextmanager

@@ -135,22 +135,23 @@ def told(path: Path, error: sqlite3.Error) -> CannotOpen:
     if code == sqlite3.SQLITE_CORRUPT:
         return DatabaseDamaged(f"{path} is damaged: {error}. {_RESTORE}")
     if code in _DISK_CODES:
-        return DiskRefused(f"{path} cannot be opened: {error}. {_disk_of(path)}")
+        return DiskRefused(f"{path} cannot be opened: {error}. {_disk_of(path, error)}")
     return CannotOpen(f"{path} cannot be opened: {error}")
 
 
 def refused(path: Path, error: OSError) -> DiskRefused:
     """What the operating system says about a database, as an error that says what to do."""
-    return DiskRefused(f"{path} cannot be opened: {error.strerror}. {_disk_of(path)}")
+    return DiskRefused(f"{path} cannot be opened: {error.strerror}. {_disk_of(path, error)}")
 
 
-def _disk_of(path: Path) -> str:
+def _disk_of(path: Path, error: Exception) -> str:
     """What an administrator may have to mend."""
     try:
         found = os.statvfs(path.parent)
     except OSError:
         return "Guests go on. Look at what is mounted there (findmnt, dmesg)"
-    if found.f_flag & os.ST_RDONLY:
+    read_only = getattr(error, "errno", 0) == errno.EROFS or "readonly" in str(error)
+    if read_only or found.f_flag & os.ST_RDONLY:
         return "Guests go on. Its file system is read-only: see why (dmesg), and mount it anew"
     free_kib = found.f_bavail * found.f_frsize >> 10
     return (
