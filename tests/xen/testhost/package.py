@@ -1,17 +1,18 @@
-"""Builds this checkout's package for the host's release and installs it into dom0.
+"""Builds this checkout for the host's release: as an environment in dom0, and as Debian's package.
 
 dom0 has no way to a package index, and emulation is slow: the release's own compiler and Python
-build the package in the build root, and the pinned wheels of its dependencies are unpacked there
-too, into the environment that is then copied into dom0 as it is.
+build in trees of that release, with the pinned wheels of the dependencies. Most tests kill and
+start xapid as they like and so use the environment, which is copied into dom0 as it is; those of
+the service install the package.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import tempfile
-import tomllib
 from pathlib import Path
 
 from testhost.image import Image, locked
@@ -45,11 +46,8 @@ def install(machine: Machine, image: Image) -> None:
 
 def build_environment(image: Image) -> None:
     """Make /opt/xapid in the build root: an environment with the package and its dependencies."""
-    tools = fetched(image.suite, "tools", [*build_requirements(), "pip", "wheel"])
-    lock = CHECKOUT / "requirements.lock"
-    wheels = fetched(
-        image.suite, "wheels", ["--require-hashes", "-r", str(lock)], lock.read_bytes()
-    )
+    tools = fetched(image.suite, "tools", CHECKOUT / "requirements-build.lock")
+    wheels = fetched(image.suite, "wheels", CHECKOUT / "requirements.lock")
     root = image.build_root
     for name in ("tools", "wheels", "source"):
         shutil.rmtree(root / name, ignore_errors=True)
@@ -74,15 +72,41 @@ BUILD = """
 """
 
 
-def build_requirements() -> list[str]:
-    """What pyproject.toml says that building the package takes."""
-    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
-    requirements: list[str] = project["build-system"]["requires"]
-    return requirements
+def debian_package(suite: Suite) -> Path:
+    """The Debian package of this checkout for the release, built if its content has changed."""
+    with locked(suite.directory / "package.lock"):
+        place = suite.directory / f"debian-package-{content_key()}"
+        if not place.exists():
+            say(f"building the Debian package for {suite.name}")
+            for older in suite.directory.glob("debian-package-*"):
+                shutil.rmtree(older)
+            with tempfile.TemporaryDirectory(dir=suite.directory) as scratch:
+                made = Path(scratch) / "made"
+                environment = os.environ | {"XAPID_BUILD_DIR": str(suite.directory / "build")}
+                command = [CHECKOUT / "tools/build-deb", "--suite", suite.name, "--output", made]
+                run(*command, env=environment)
+                made.rename(place)
+    (package,) = place.glob("*.deb")
+    return package
+
+
+def content_key() -> str:
+    """Changes with every file that goes into the package."""
+    digest = hashlib.sha256()
+    for name in source_names():
+        digest.update(name.encode() + b"\0" + (CHECKOUT / name).read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
 
 
 def copy_sources(target: Path) -> None:
-    """Copy what git would track, changed or not, without what was built from it."""
+    """Copy what the package is made of, without what was built from it."""
+    for name in source_names():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(CHECKOUT / name, target / name, follow_symlinks=False)
+
+
+def source_names() -> list[str]:
+    """What git would track, changed or not, but for the tests."""
     listed = subprocess.run(
         [
             "git",
@@ -97,16 +121,13 @@ def copy_sources(target: Path) -> None:
         check=True,
         capture_output=True,
     )
-    for name in listed.stdout.decode().split("\0"):
-        source = CHECKOUT / name
-        if name and not name.startswith("tests/") and (source.is_file() or source.is_symlink()):
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target / name, follow_symlinks=False)
+    names = sorted(name for name in listed.stdout.decode().split("\0") if name)
+    return [n for n in names if not n.startswith("tests/") and (CHECKOUT / n).is_file()]
 
 
-def fetched(suite: Suite, name: str, what: list[str], key: bytes = b"") -> Path:
-    """A directory with wheels for the release's Python, fetched once for the same wishes."""
-    digest = hashlib.sha256(repr(what).encode() + key).hexdigest()[:16]
+def fetched(suite: Suite, name: str, lock: Path) -> Path:
+    """A directory with a lock file's wheels for the release's Python, fetched once for each."""
+    digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:16]
     place = suite.directory / f"{name}-{digest}"
     if not place.exists():
         for older in suite.directory.glob(f"{name}-*"):
@@ -118,10 +139,13 @@ def fetched(suite: Suite, name: str, what: list[str], key: bytes = b"") -> Path:
                 "--python-version",
                 suite.python,
                 "--only-binary=:all:",
+                "--require-hashes",
                 "-d",
                 f"{scratch}/wheels",
+                "-r",
+                str(lock),
             ]
-            run(index_python(suite), "-m", "pip", *download, *what)
+            run(index_python(suite), "-m", "pip", *download)
             (Path(scratch) / "wheels").rename(place)
     return place
 
