@@ -20,7 +20,7 @@ from ...db.transaction import Transaction
 from ...network.addresses import Address
 from ...network.driver import NetworkError
 from ...network.links import Counters, Link, LinkKind
-from .records import bond_of, changed, metrics_of, plain_pif
+from .records import bond_of, changed, follow_management, metrics_of, plain_pif
 from .uplinks import Uplinks
 
 log = structlog.get_logger(__name__)
@@ -146,6 +146,7 @@ class LinkFollower:
             told |= {"IP": known.ip, "netmask": known.netmask, "gateway": known.gateway}
         if told:
             changed(tx, pif.ref, told, None)
+            follow_management(tx, pif.ref)
         if pif.bond_master_of and link is not None:
             self._record_bond(tx, tx.get(pif.bond_master_of[0]), link)
 

@@ -45,6 +45,7 @@ from .records import (
     AUTOMATIC_NAME,
     create_pif,
     destroy_pif,
+    follow_management,
     free_bridge,
     plain_pif,
     vif_in_use,
@@ -323,6 +324,7 @@ class PIFService:
     async def _apply(self, pif: Ref[PIF], values: dict[str, Any]) -> None:
         async with self.store.transaction() as tx:
             tx.update(pif, values)
+            follow_management(tx, pif)
         record = self.store.get(pif)
         if record.currently_attached:
             with configuration_errors(pif):

@@ -68,6 +68,13 @@ def changed(tx: Transaction, ref: Ref[Any], values: dict[str, Any], now: datetim
         tx.update(ref, values if now is None else values | {"last_updated": now})
 
 
+def follow_management(tx: Transaction, ref: Ref[PIF]) -> None:
+    """The host's address is the one that its management interface has."""
+    pif = tx.get(ref)
+    if pif.management and pif.IP:
+        changed(tx, pif.host, {"address": pif.IP}, None)
+
+
 def vif_in_use(store: Store, network: Network) -> VIF | None:
     """A VIF of the network that is plugged into a guest."""
     vifs = (store.get(vif) for vif in network.VIFs)

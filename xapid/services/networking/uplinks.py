@@ -27,7 +27,7 @@ from ...network.driver import MAX_MTU, MIN_MTU, Bridge, Bridges, NetworkError
 from ...network.links import BondPlan, LinkKind, Links, NoSuchLink
 from ...undo import Undo
 from .failures import network_errors
-from .records import bond_of, vlans_on
+from .records import bond_of, follow_management, vlans_on
 
 log = structlog.get_logger(__name__)
 
@@ -211,6 +211,7 @@ class Uplinks:
             if now is not None and now.ip_configuration_mode is IpConfigurationMode.DHCP:
                 given = {"IP": found.ip, "netmask": found.netmask, "gateway": found.gateway}
                 tx.update(ref, given)
+                follow_management(tx, ref)
 
     @staticmethod
     def _adopted(bridge: Bridge | None) -> bool:
