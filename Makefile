@@ -3,10 +3,11 @@
 PYTHON ?= python3
 SUITE ?= bookworm
 TORTURE_KILLS ?= 200
+FUZZ_INPUTS ?= 1000000
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run check test test-xen torture bench lock sdist wheel docs deb clean
+.PHONY: help venv run check test test-xen torture fuzz bench lock sdist wheel docs deb clean
 
 help:
 	@echo "make run       set up and start xapid on the mock: state in ./.xapid, https://127.0.0.1:8443"
@@ -15,6 +16,7 @@ help:
 	@echo "make test-xen  run the suite on two real Xen hosts in QEMU (SUITE=bookworm or trixie)"
 	@echo "                 (AGAIN=1: only what failed last time, on fresh hosts)"
 	@echo "make torture   $(TORTURE_KILLS) kills of the daemon under writes (TORTURE_KILLS=N)"
+	@echo "make fuzz      $(FUZZ_INPUTS) bad messages for the parsers (FUZZ_INPUTS=N)"
 	@echo "make bench     measure beside libvirtd, nginx and SQLite (BENCH='--only 1,6 --rounds 3')"
 	@echo "make venv      only set up .venv"
 	@echo "make docs      write docs/api.md, docs/configuration.md and what xe knows of the API"
@@ -50,6 +52,9 @@ test-xen: venv
 
 torture: venv
 	$(BIN)/python -m tests.daemon.torture --kills $(TORTURE_KILLS)
+
+fuzz: venv
+	$(BIN)/python -m tests.fuzz --inputs $(FUZZ_INPUTS)
 
 bench: venv
 	@bench/prerequisites build/bench

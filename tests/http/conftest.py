@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from xapid.datamodel.declare import String
+from xapid.http.connection import Deadlines
 from xapid.http.server import HttpServer, Limits
 from xapid.http.tls import load_or_make_certificate
 from xapid.rpc.answers import Answer, success
 from xapid.rpc.xmlrpc import Request
 
+BRISK = Deadlines(linger_s=0.1)
 CALL = b"<methodCall><methodName>a.b</methodName></methodCall>"
 
 
@@ -155,7 +157,7 @@ async def make_site(tmp_path: Path, way: Way) -> AsyncIterator[Callable[..., Any
     sites: list[Site] = []
 
     async def make(limits: Limits | None = None, **more: Any) -> Site:
-        site = Site(tmp_path, limits or Limits(), way, **more)
+        site = Site(tmp_path, limits or Limits(deadlines=BRISK), way, **more)
         await site.server.start()
         sites.append(site)
         return site

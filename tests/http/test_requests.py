@@ -13,7 +13,7 @@ from xapid.rpc.answers import Answer
 from xapid.rpc.xmlrpc import Request
 
 CALL = b"<methodCall><methodName>a.b</methodName></methodCall>"
-SHORT = Deadlines(head_s=0.1, body_s=0.1, idle_s=0.1, write_s=0.2, handshake_s=0.1)
+SHORT = Deadlines(head_s=0.1, body_s=0.1, idle_s=0.1, write_s=0.2, handshake_s=0.1, linger_s=0.1)
 
 
 @pytest.mark.parametrize("path", ["/", "/RPC2", "/?a=b", "/RPC2?a=b"])
@@ -171,7 +171,7 @@ async def test_a_body_above_the_limit_is_refused_before_it_is_read(site: Any, ca
 
 
 async def test_a_chunked_body_is_counted_as_it_comes(make_site: Any) -> None:
-    site = await make_site(Limits(body=1000))
+    site = await make_site(Limits(body=1000, deadlines=SHORT))
     client = await site.connect()
 
     client.send(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")

@@ -7,71 +7,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from argon2 import PasswordHasher
 from structlog.testing import capture_logs
 
-from xapid.datamodel.declare import NULL
 from xapid.datamodel.network import Network
-from xapid.prometheus import Registry
-from xapid.rpc.accounts import Accounts
-from xapid.rpc.answers import Answer
-from xapid.rpc.dispatch import Dispatcher
-from xapid.rpc.figures import CallFigures, show_turns
-from xapid.rpc.logins import Logins, Users
-from xapid.rpc.sessions import Sessions
-from xapid.rpc.tasks import Tasks
-from xapid.rpc.turns import Turns
 from xapid.rpc.xmlrpc import Request
 
-from .conftest import MESSAGES, implemented
+from .world import PEER, Daemon
 
 FIELDS = {"user", "peer", "method", "object", "ref", "outcome", "ms", "task", "call"}
-PEER = "192.0.2.7"
-
-
-class Daemon:
-    """A dispatcher and what it needs, asked as the HTTP server asks it."""
-
-    def __init__(self, store: Any, accounts: Accounts) -> None:
-        self.store = store
-        self.accounts = accounts
-        self.sessions = Sessions()
-        self.tasks = Tasks(store)
-        self.registry = Registry()
-        self.turns = Turns(rate=1000, burst=1000)
-        show_turns(self.registry, self.turns)
-        services = [Logins(self.sessions, accounts), Users(store, self.sessions, accounts)]
-        self.dispatcher = Dispatcher(
-            store,
-            self.sessions,
-            self.tasks,
-            services,
-            not_yet=MESSAGES - implemented([*services, self.tasks]),
-            turns=self.turns,
-            observer=CallFigures(self.registry),
-        )
-
-    async def call(self, method: str, *params: Any) -> Answer:
-        return await self.dispatcher.answer(Request(method, list(params)), PEER)
-
-    def login(self, role: str = "pool-admin", name: str = "root") -> str:
-        return str(self.sessions.begin(NULL, name, role=role))
 
 
 @pytest.fixture
-async def daemon(store: Any, tmp_path: Path) -> Any:
-    hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-    accounts = Accounts(store, tmp_path, hasher=hasher)
-    await accounts.prepare()
-    made = Daemon(store, accounts)
-    yield made
-    await made.dispatcher.stop(0)
-    accounts.close()
+async def daemon(tmp_path: Path) -> Any:
+    async with Daemon.running(tmp_path) as made:
+        made.turns.limit(rate=1000, burst=1000)
+        yield made
 
 
 @pytest.fixture
-async def network(store: Any) -> str:
-    async with store.transaction() as tx:
+async def network(daemon: Daemon) -> str:
+    async with daemon.store.transaction() as tx:
         return str(tx.create(Network, {Network.name_label: "blue"}))
     raise AssertionError
 
@@ -225,7 +180,7 @@ async def test_the_daemon_itself_needs_no_turn(daemon: Daemon) -> None:
 
 async def test_figures_are_bounded_and_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     from xapid import prometheus
-    from xapid.prometheus import Counter, Histogram, Reading
+    from xapid.prometheus import Counter, Histogram, Reading, Registry
 
     monkeypatch.setattr(prometheus, "MAX_SERIES", 2)
     counter = Counter("a", "About.", ("x",))

@@ -36,6 +36,7 @@ class Deadlines:
     body_s: float = 60.0
     idle_s: float = 300.0
     write_s: float = 60.0  # for each 256 kB of an answer
+    linger_s: float = 2.0  # to send on after a refusal, which is read and thrown away
 
 
 def plain(status: int, text: str, *, close: bool = True) -> web.Response:
@@ -75,7 +76,7 @@ class Connection(RequestHandler):
             keepalive_timeout=deadlines.idle_s,
             access_log=None,  # type: ignore[arg-type]  # None means no log
             auto_decompress=False,
-            lingering_time=2.0,
+            lingering_time=deadlines.linger_s,
             max_line_size=MAX_LINE,
             max_field_size=MAX_LINE,
             max_headers=MAX_HEADERS,
@@ -166,6 +167,28 @@ class Connection(RequestHandler):
             log.error("a request ended without an answer", exc_info=exc)
             return plain(status, "the request failed; see the daemon's log")
         return plain(status, "the request is not valid HTTP")
+
+
+class ClientBytes:
+    """What a client sends after a request's head."""
+
+    def __init__(self, request: BaseRequest) -> None:
+        self._request = request
+
+    async def read(self) -> bytes:
+        """What came meanwhile; b"" is the end.
+
+        Raises web.RequestPayloadError, and ConnectionError when the client is gone.
+        """
+        content = self._request.content
+        try:
+            while not (chunk := await content.readany()) and not content.at_eof():
+                pass
+        except RuntimeError as error:
+            if self._request.protocol.connected:
+                raise
+            raise ConnectionResetError(str(error)) from error
+        return chunk
 
 
 def _local_peer(request: BaseRequest) -> LocalPeer | None:

@@ -30,7 +30,7 @@ from ..rpc.failures import api_error
 from ..rpc.sessions import LiveSession, Sessions
 from ..rpc.tasks import Outcome, Tasks
 from ..services.ports import Call
-from .connection import HEADERS, plain
+from .connection import HEADERS, ClientBytes, plain
 
 if TYPE_CHECKING:
     from aiohttp.web_request import BaseRequest
@@ -141,11 +141,11 @@ class PatchUpload:
         expected = request.content_length or 0
         if "100-continue" in request.headers.get("Expect", "").lower() and request.transport:
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        came = 0
+        content, came = ClientBytes(request), 0
         try:
             while True:
                 async with asyncio.timeout(self._limits.block_s):
-                    chunk = await request.content.readany()
+                    chunk = await content.read()
                 if not chunk:
                     break
                 yield chunk

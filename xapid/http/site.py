@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn, Protocol
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 
 from ..rpc.addresses import one_client
 from ..rpc.answers import BLOCK, Answer
@@ -17,7 +17,7 @@ from ..rpc.arrivals import ARRIVED_AT
 from ..rpc.call import LOCAL
 from ..rpc.xmlrpc import Malformed, Request, decode
 from ..version import VERSION
-from .connection import HEADERS, Connection, Deadlines, plain
+from .connection import HEADERS, ClientBytes, Connection, Deadlines, plain
 
 if TYPE_CHECKING:
     from aiohttp.web_request import BaseRequest
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 LARGE: Final = 64 * 1024  # bytes above which a body is not parsed on the loop
 LEAST_RATE: Final = 64 * 1024  # bytes a second at which the rest of a large body has to come
 PATIENCE_S: Final = 5.0
+_VERSIONS: Final = (HttpVersion10, HttpVersion11)
 _CALL_PATHS: Final = ("/", "/RPC2")
 _ANSWER_HEADERS: Final = {**HEADERS, "Content-Type": "text/xml"}
 _PAGE: Final = f"xapid {VERSION}: the XenAPI of this Xen host. Send XML-RPC calls here with POST."
@@ -119,6 +120,8 @@ class Site:
         ARRIVED_AT.set(LOCAL if self._local else _own_address(request))
         connection = request.protocol
         assert isinstance(connection, Connection)  # noqa: S101 - we made it
+        if request.version not in _VERSIONS:
+            return await self._send_short(request, plain(505, "only HTTP/1.0 and 1.1 are spoken"))
         if request.method != "POST":
             with connection.answering():
                 return await self._send_short(request, await self._not_a_call(request, peer))
@@ -207,7 +210,7 @@ class _Body:
     """A request's body as it comes in."""
 
     def __init__(self, request: BaseRequest, limit: int) -> None:
-        self._content = request.content
+        self._content = ClientBytes(request)
         self._limit = limit
         self._held: list[bytes] = []
         self._size = 0
@@ -218,8 +221,8 @@ class _Body:
         try:
             async with asyncio.timeout(within_s):
                 while self._size <= most:
-                    chunk = await self._content.readany()
-                    if not chunk and self._content.at_eof():
+                    chunk = await self._content.read()
+                    if not chunk:
                         self.whole = True
                         return
                     self._held.append(chunk)
