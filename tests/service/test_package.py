@@ -55,7 +55,7 @@ def test_it_starts_on_a_control_domain(tmp_path: Path) -> None:
     assert [line for line in done if "systemd-invoke" in line] == [
         "deb-systemd-invoke start xapid.socket",
         "deb-systemd-invoke restart xapid.service xapid-xen.service",
-        "deb-systemd-invoke start xapid-guests.service",
+        "deb-systemd-invoke start xapid-guests.service xapid-backup.timer",
     ]
 
 
@@ -71,8 +71,8 @@ def test_it_starts_nowhere_else(tmp_path: Path) -> None:
         (
             "remove",
             [
-                "deb-systemd-invoke stop xapid.socket xapid-guests.service xapid.service "
-                "xapid-xen.service"
+                "deb-systemd-invoke stop xapid-backup.timer xapid.socket xapid-guests.service "
+                "xapid.service xapid-xen.service"
             ],
         ),
         ("upgrade", []),
