@@ -63,8 +63,8 @@ def set_level(level: str) -> None:
     """Write only lines of this level and above, from now on."""
     threshold = logging.getLevelNamesMapping()[level.upper()]
     logging.getLogger().setLevel(threshold)
-    logging.getLogger("asyncio").setLevel(max(threshold, logging.WARNING))
-    logging.getLogger("aiohttp").setLevel(max(threshold, logging.WARNING))
+    for library in ("aiohttp", "aiosqlite", "asyncio"):  # their debug lines tell of every step
+        logging.getLogger(library).setLevel(max(threshold, logging.WARNING))
 
 
 def current_call() -> str:

@@ -96,6 +96,7 @@ def host(tmp_path: Path) -> Host:
     made.write("tls/server.key", "private key", 0o640)
     made.write("etc/xapid.toml", "[log]\nlevel = 'info'\n", 0o644)
     made.write("etc/conf.d/50-site.toml", "[sessions]\nidle_s = 9\n", 0o644)
+    made.write("etc/chap/target", "secret of a target")
     return made
 
 

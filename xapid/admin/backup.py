@@ -67,7 +67,7 @@ class Places:
                 return self.config.tls_dir / rest
             case "settings" if self.settings.is_file() or self.settings.suffix == ".toml":
                 return self.settings if rest == "xapid.toml" else None
-            case "settings" if rest == "xapid.toml" or re.fullmatch(r"conf\.d/[^/]+", rest):
+            case "settings" if rest == "xapid.toml" or re.fullmatch(r"(conf\.d|chap)/[^/]+", rest):
                 return self.settings / rest
         return None
 
@@ -265,6 +265,7 @@ def _files(places: Places) -> Iterator[tuple[str, Path]]:
     else:
         yield from _below("settings/xapid.toml", places.settings / "xapid.toml")
         yield from _below("settings/conf.d", places.settings / "conf.d")
+        yield from _below("settings/chap", places.settings / "chap")  # of iSCSI targets
 
 
 def _below(name: str, path: Path) -> Iterator[tuple[str, Path]]:
@@ -309,7 +310,9 @@ def _action(target: Path, content: bytes) -> Literal["new", "same", "replaced"]:
 
 def _mode(step: Step) -> int:
     """The mode it had, never wider than these files may be."""
-    return step.member.mode & (0o644 if step.member.name.startswith("settings/") else 0o640)
+    name = step.member.name
+    is_open = name.startswith("settings/") and not name.startswith("settings/chap/")
+    return step.member.mode & (0o644 if is_open else 0o640)
 
 
 def _aside(backups: Path, now: datetime) -> Path:
