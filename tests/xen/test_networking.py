@@ -6,14 +6,19 @@ must agree with the records.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from testhost.api import ApiError
+from testhost.daemon import Daemon
+from testhost.guest_xenstore import GuestXenstore
+from testhost.listener import Listener
 from testhost.machine import Machine
 from testhost.networks import SPARE, Networks
 from testhost.table import Table
-from testhost.wiring import Wiring
+from testhost.wiring import Wiring, link_name
 from testhost.workbench import Guest, Workbench, wait_until
 
 pytestmark = pytest.mark.xen
@@ -22,6 +27,7 @@ MIB = 1 << 20
 LEFT, RIGHT, PEER = "10.41.0.11", "10.41.0.12", "10.41.0.1"
 BLOCK_MIB, BLOCKS, PORT = 20, 5, 8000
 TOLD_WITHIN_S = 1.0
+SLOWLY = 300_000  # bytes a second: more than twice as long as each link is taken down
 
 
 @pytest.fixture(scope="module")
@@ -168,3 +174,202 @@ def test_a_guest_on_a_vlan_reaches_its_peer_and_not_the_untagged_side(
     nets.call("VIF.destroy", vif)
     nets.call("VLAN.destroy", vlan)
     assert "eth1.42" not in Wiring.of(xenhost).links
+
+
+def test_what_a_guest_tells_and_its_limit_are_seen(
+    xenhost: Machine, nets: Networks, pair: tuple[Guest, Guest]
+) -> None:
+    guest, _ = pair
+    GuestXenstore(guest.console()).write({"attr/vif/0/ipv4/0": LEFT, "data/updated": "1"})
+    wait_until("the address is told", lambda: addresses(guest).get("0/ip") == LEFT, 20)
+
+    limit = {"qos_algorithm_type": "ratelimit", "qos_algorithm_params": {"kbps": "1000"}}
+    vif = nets.vif(guest.vm, nets.network_of("eth1"), "1", **limit)
+    nets.call("VIF.plug", vif)
+
+    backend = f"/local/domain/0/backend/vif/{guest.domid}/1"
+    assert xenhost.run(f"xenstore-read {backend}/rate").strip() == "51200,50000"
+    nets.call("VIF.unplug", vif)
+    nets.call("VIF.destroy", vif)
+
+
+def addresses(guest: Guest) -> dict[str, str]:
+    metrics = guest.call("get_guest_metrics")
+    found: dict[str, str] = guest.workbench.api.call("VM_guest_metrics.get_networks", metrics)
+    return found
+
+
+def test_a_bond_keeps_a_transfer_going_while_each_link_is_taken_down(
+    xenhost: Machine,
+    daemon: Daemon,
+    nets: Networks,
+    pair: tuple[Guest, Guest],
+    table: Table,
+) -> None:
+    guest, _ = pair
+    nets.call("PIF.plug", nets.pifs["eth2"])
+    nets.static(nets.pifs["eth2"], "10.77.0.5")
+    bonded = nets.network("bonded")
+    members = [nets.pifs["eth2"], nets.pifs["eth3"]]
+    bond = nets.call("Bond.create", bonded, members, "", "active-backup", {})
+    master = nets.call("Bond.get_master", bond)
+    info = Wiring.of(xenhost).links["bond0"]["linkinfo"]["info_data"]
+    assert (info["mode"], info["miimon"]) == ("active-backup", 100)
+    assert nets.call("PIF.get_IP", master) == "10.77.0.5", "its member had it"
+    nets.outside.has("10.77.0.1/24", f"{PEER}/24")
+    assert nets.outside.reaches("10.77.0.5")
+    nets.call("VIF.plug", vif := nets.vif(guest.vm, bonded, "1"))
+    guest.inside("ip address add 10.77.0.11/24 dev eth1 && ip link set eth1 up")
+    guest.inside("mkdir -p /run/www; dd if=/dev/urandom of=/run/www/few bs=1M count=8 2>/dev/null")
+    guest.inside(f"httpd -p 10.77.0.11:{PORT + 1} -h /run/www")
+    fetch = f"curl -sS --limit-rate {SLOWLY} http://10.77.0.11:{PORT + 1}/few | md5sum"
+    nets.outside.begin("outside-fetch", fetch)
+
+    for lost, left in (("eth2", "eth3"), ("eth3", "eth2")):
+        with Listener(xenhost.https_port, daemon.root_password(), "PIF_metrics") as heard:
+            for present in (False, True):
+                told = cable(xenhost, nets, heard, lost, present=present)
+                row = f"cable {'in' if present else 'out'} until the event"
+                table.seconds.setdefault(row, {}).setdefault("net", told)
+                assert told < TOLD_WITHIN_S
+                links = "2" if present else "1"
+                wait_until("links", lambda n=links: nets.call("Bond.get_links_up", bond) == n, 5)
+        assert nets.call("Bond.get_active_slave", bond) == nets.pifs[left]
+        assert nets.call("PIF_metrics.get_carrier", nets.call("PIF.get_metrics", master))
+    assert "inactive" not in xenhost.run("systemctl is-active outside-fetch; true"), "too early"
+    xenhost.run("while systemctl -q is-active outside-fetch; do sleep 0.3; done", timeout_s=100)
+
+    assert guest.inside("md5sum </run/www/few") == xenhost.run("cat /run/outside-fetch").strip()
+    nets.call("VIF.unplug", vif)
+    nets.call("VIF.destroy", vif)
+    nets.call("Bond.destroy", bond)
+    assert "bond0" not in Wiring.of(xenhost).links
+    assert nets.call("PIF.get_IP", nets.pifs["eth2"]) == "10.77.0.5"
+    nets.take_apart()
+
+
+def cable(
+    machine: Machine, nets: Networks, heard: Listener, interface: str, *, present: bool
+) -> float:
+    """Pull a cable or put it in: seconds until the event that tells of it was here."""
+    uuid = nets.call("PIF_metrics.get_uuid", nets.call("PIF.get_metrics", nets.pifs[interface]))
+
+    def tells(event: dict[str, Any]) -> bool:
+        now = event["snapshot"]
+        return bool(now["uuid"] == uuid and now["carrier"] == present)
+
+    before, began = len(heard.heard), time.monotonic()
+    machine.set_carrier(interface, present=present)
+    return heard.wait(f"carrier of {interface}", tells, 10, after=before).at - began
+
+
+def test_a_bond_by_lacp_is_what_the_kernel_makes(xenhost: Machine, nets: Networks) -> None:
+    members = [nets.pifs["eth2"], nets.pifs["eth3"]]
+    network = nets.network("lacp")
+    bond = nets.call("Bond.create", network, members, "", "lacp", {})
+    nets.call("PIF.plug", nets.call("Bond.get_master", bond))
+
+    links = Wiring.of(xenhost).links
+    assert links["bond0"]["linkinfo"]["info_data"]["mode"] == "802.3ad"
+    assert {links[name]["master"] for name in ("eth2", "eth3")} == {"bond0"}
+    (tagged,) = nets.call(
+        "pool.create_VLAN_from_PIF",
+        nets.call("Bond.get_master", bond),
+        nets.network("on the bond"),
+        "7",
+    )
+    assert "bond0.7" in Wiring.of(xenhost).links
+    nets.check_agreement()
+    nets.call("PIF.destroy", tagged)
+    nets.call("Bond.destroy", bond)
+
+
+def test_addresses_are_given_and_leased(xenhost: Machine, nets: Networks, table: Table) -> None:
+    pif = nets.pifs["eth2"]
+    bridge = nets.bridge(nets.network_of("eth2"))
+    nets.outside.serve_dhcp("10.78.0.1", "10.78.0.100", "10.78.0.199")
+    nets.call("PIF.plug", pif)
+    nets.static(pif, "10.78.0.5", "10.78.0.1")
+    assert nets.outside.reaches("10.78.0.5")
+    route = xenhost.run(f"ip route show default dev {bridge}").split()
+    assert route[:2] == ["via", "10.78.0.1"] and "200" in route
+
+    with table.step("net", "an address by DHCP"):
+        nets.call("PIF.reconfigure_ip", pif, "DHCP", "", "", "", "")
+    record = nets.call("PIF.get_record", pif)
+    assert record["IP"].startswith("10.78.0.1") and record["netmask"] == "255.255.255.0"
+    assert record["gateway"] == "10.78.0.1"
+    assert nets.outside.reaches(record["IP"]) and not nets.outside.reaches("10.78.0.5")
+    nets.check_agreement()
+
+    client = xenhost.run(f"pgrep -f '(dhclient|dhcpcd).*{bridge}'").split()
+    assert client
+    nets.call("PIF.reconfigure_ip", pif, "None", "", "", "", "")
+    assert not xenhost.run(f"pgrep -f '(dhclient|dhcpcd).*{bridge}'; true").split()
+    nets.call("PIF.unplug", pif)
+
+
+BY_HAND = """
+ip link add br-admin type bridge && ip link set eth3 master br-admin
+ip link set eth3 up && ip link set br-admin up && ip address add 10.79.0.5/24 dev br-admin
+ip link add link eth3 name eth3.7 type vlan id 7 && ip link set eth3.7 up
+ip link add bond-admin type bond mode active-backup miimon 100
+ip link set eth2 master bond-admin && ip link set bond-admin up
+"""
+HAND_MADE = ("br-admin", "eth3.7", "bond-admin")
+
+
+def test_what_the_administrator_made_is_used_as_it_is(
+    xenhost: Machine, nets: Networks, pair: tuple[Guest, Guest]
+) -> None:
+    guest, _ = pair
+    for name in ("eth2", "eth3"):
+        nets.call("PIF.forget", nets.pifs.pop(name))
+    xenhost.run(f"set -e; {BY_HAND}")
+    before = {name: Wiring.of(xenhost).links[name] for name in HAND_MADE}
+    nets.outside.has("10.79.0.1/24", f"{PEER}/24")
+
+    nets.call("PIF.scan", nets.workbench.host)
+    nets.find()
+    found = nets.call("PIF.get_all_records").values()
+    named = {link_name(pif): pif for pif in found}
+    assert not any(named[name]["managed"] for name in ("eth2", "eth3", "eth3.7", "bond-admin"))
+    assert (named["eth3"]["IP"], named["eth3"]["netmask"]) == ("10.79.0.5", "255.255.255.0")
+    (bond,) = nets.call("Bond.get_all")
+    assert nets.call("Bond.get_slaves", bond) == [nets.pifs["eth2"]]
+    with pytest.raises(ApiError, match="PIF_UNMANAGED"):
+        nets.call("PIF.plug", nets.pifs["eth3"])
+    theirs = nets.network_of("eth3")
+    assert nets.bridge(theirs) == "br-admin"
+    nets.call("VIF.plug", vif := nets.vif(guest.vm, theirs, "1"))
+    guest.inside("ip address add 10.79.0.11/24 dev eth1 && ip link set eth1 up")
+    assert reaches(guest, "10.79.0.1")
+    nets.check_agreement()
+    nets.call("VIF.unplug", vif)
+    nets.call("VIF.destroy", vif)
+
+    nets.call("VLAN.destroy", named["eth3.7"]["VLAN_master_of"])
+    nets.call("Bond.destroy", bond)
+    after = Wiring.of(xenhost).links
+    assert {name: after[name] for name in HAND_MADE} == before
+    for name in ("eth2", "eth3"):
+        nets.call("PIF.forget", nets.pifs.pop(name))
+    nets.call("network.destroy", theirs)
+    xenhost.run("".join(f"ip link delete {name};" for name in reversed(HAND_MADE)))
+    xenhost.run("ip link set eth2 down; ip link set eth3 down")
+    nets.call("PIF.scan", nets.workbench.host)
+    nets.find()
+
+
+def test_a_guest_keeps_its_address_when_it_boots_anew(
+    nets: Networks, pair: tuple[Guest, Guest]
+) -> None:
+    _, guest = pair
+    (vif,) = guest.call("get_VIFs")
+    mac = nets.call("VIF.get_MAC", vif)
+    assert guest.inside("cat /sys/class/net/eth0/address") == mac
+
+    guest.call("hard_reboot")
+
+    guest.wait_booted()
+    assert guest.inside("cat /sys/class/net/eth0/address") == mac

@@ -140,6 +140,7 @@ class Machine:
         booted = self.boot_id()
         self._monitor("set-action", {"reboot": "reset"})
         self.run("systemctl reboot", check=False)
+        self._hang_up()
         deadline = time.monotonic() + BOOT_TIMEOUT_S
         while not (self.answers() and self.boot_id() != booted):
             if time.monotonic() > deadline or not is_running(self.directory / "pid"):
@@ -165,9 +166,13 @@ class Machine:
                         if "error" in answer:
                             raise HostError(f"{name}: {answer['error']}")
 
+    def _hang_up(self) -> None:
+        """End the connection that all commands share."""
+        subprocess.run([*self.command("ssh"), "-O", "exit", "root@127.0.0.1"], capture_output=True)
+
     def down(self) -> None:
         """End the host at once; nothing on its disk is kept."""
-        subprocess.run([*self.command("ssh"), "-O", "exit", "root@127.0.0.1"], capture_output=True)
+        self._hang_up()
         if is_running(self.directory / "pid"):
             os.kill(self.pid, signal.SIGTERM)
             for _ in range(100):

@@ -21,7 +21,7 @@ class Networks:
     workbench: Workbench
     outside: Outside
     pifs: dict[str, str] = field(default_factory=dict)
-    _networks: list[str] = field(default_factory=list)
+    networks: list[str] = field(default_factory=list)
     _vms: list[str] = field(default_factory=list)
 
     @classmethod
@@ -50,11 +50,15 @@ class Networks:
             for vif in self.call("VM.get_VIFs", vm):
                 self.call("VIF.destroy", vif)
             self.call("VM.destroy", vm)
+        self.find()
+        if any(self.call("PIF.get_management", pif) for pif in self.pifs.values()):
+            self.call("host.management_reconfigure", self.pifs["eth0"])
         self.take_apart()
-        for pif in list(self.pifs.values()):
-            self.call("PIF.forget", pif)
+        for pif in self.pifs.values():
+            if not self.call("PIF.get_management", pif):
+                self.call("PIF.forget", pif)
         for ref, network in self.call("network.get_all_records").items():
-            if ref in self._networks or network["name_label"].startswith("Network of eth"):
+            if ref in self.networks or network["name_label"].startswith("Network of eth"):
                 self.call("network.destroy", ref)
         self.outside.close()
 
@@ -64,15 +68,15 @@ class Networks:
             self.call("VLAN.destroy", vlan)
         for bond in self.call("Bond.get_all"):
             self.call("Bond.destroy", bond)
-        for pif in (self.pifs[name] for name in SPARE):
+        for pif in (self.pifs[name] for name in SPARE if name in self.pifs):
             self.call("PIF.reconfigure_ip", pif, "None", "", "", "", "")
             self.call("PIF.unplug", pif)
 
     def network(self, name: str, **fields: Any) -> str:
         """A network without an interface of the host."""
         record = {"name_label": name, "name_description": "", "other_config": {}, **fields}
-        self._networks.append(str(self.call("network.create", record)))
-        return self._networks[-1]
+        self.networks.append(str(self.call("network.create", record)))
+        return self.networks[-1]
 
     def bridge(self, network: str) -> str:
         return str(self.call("network.get_bridge", network))
@@ -89,9 +93,13 @@ class Networks:
         """A halted VM without disks that has one VIF."""
         boot, _, patience_s = KINDS["pv"]
         vm = self.workbench.vm(name, boot)
-        self._vms.append(vm)
+        self.adopt(vm)
         self.vif(vm, network, "0")
         return Guest(self.workbench, "pv", vm, "", patience_s, NULL, "")
+
+    def adopt(self, vm: str) -> None:
+        """Have a VM destroyed at the end."""
+        self._vms.append(vm)
 
     def vif(self, vm: str, network: str, device: str, **fields: Any) -> str:
         record = {
