@@ -98,7 +98,8 @@ def test_what_is_no_listening_unix_socket_is_refused() -> None:
 import os, socket
 from structlog.testing import capture_logs
 from xapid.systemd import Supervisor
-os.dup2(socket.socket(socket.AF_INET).fileno(), {FIRST_PASSED})
+made = socket.socket(socket.AF_INET)
+os.dup2(made.fileno(), {FIRST_PASSED})
 supervisor = Supervisor({{"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}})
 with capture_logs() as logs:
     assert supervisor.unix_sockets() == []
