@@ -42,6 +42,7 @@ from .http.figures import (
 )
 from .http.health import PATH as HEALTH
 from .http.health import Check, HealthPage
+from .http import reads
 from .http.host_names import host_addresses
 from .http.listener import link_socket, open_to_group
 from .http.metrics import PATH as METRICS
@@ -172,6 +173,7 @@ def run(config: Config, read_again: Callable[[], Config] | None = None) -> int:
     read_again: gives the settings as they are at a SIGHUP; may raise ConfigError.
     """
     os.umask(0o077)
+    reads.keep_small()
     supervisor = Supervisor()
     try:
         again = asyncio.run(serve(config, read_again or (lambda: config), supervisor))
