@@ -29,6 +29,7 @@ from .datamodel.host import Host
 from .datamodel.vm import VM
 from .db.failures import CannotOpen, DiskRefused, StorageFailure, StoreInUse
 from .db.store import Store
+from .http import reads
 from .http.certificate_watch import CertificateWatch
 from .http.figures import (
     OperationFigures,
@@ -42,7 +43,6 @@ from .http.figures import (
 )
 from .http.health import PATH as HEALTH
 from .http.health import Check, HealthPage
-from .http import reads
 from .http.host_names import host_addresses
 from .http.listener import link_socket, open_to_group
 from .http.metrics import PATH as METRICS
@@ -101,6 +101,7 @@ from .services.storage.kinds import StorageKinds
 from .services.storage.leases import Leases
 from .services.storage.pbd import PBDService
 from .services.storage.reclaim import Reclaimer
+from .services.storage.replug import Replugger
 from .services.storage.repositories import Repositories
 from .services.storage.rules import govern as govern_storage
 from .services.storage.served import QemuServers
@@ -289,6 +290,8 @@ async def serve(config: Config, read_again: Callable[[], Config], supervisor: Su
         reclaimer = Reclaimer(store, storage.repositories, tasks)
         stack.push_async_callback(reclaimer.close)
         reclaimer.look_everywhere()
+        replugger = Replugger(store, tasks, storage.pbds, host)
+        stack.push_async_callback(replugger.close)
         networks = _make_networks(kind, store, operations, xen, guests, host, state)
         await networks.management.guard.open()
         stack.push_async_callback(networks.close)
@@ -438,6 +441,7 @@ async def serve(config: Config, read_again: Callable[[], Config], supervisor: Su
         stack.push_async_callback(certificate.close)
         reload.start()
         stack.push_async_callback(reload.close)
+        replugger.start()
         autostart = AutoStart(store, tasks, lifecycle, host, state, boot_id())
         await autostart.begin()
         stack.push_async_callback(autostart.close)
@@ -457,6 +461,7 @@ class Storage:
 
     disks: DiskService
     drives: VBDService
+    pbds: PBDService
     kinds: StorageKinds
     repositories: Repositories
     services: tuple[object, ...]
@@ -493,13 +498,14 @@ async def _start_storage(
     volumes = Volumes(store, operations, repositories, leases)
     disks = DiskService(store, repositories, volumes, leases, host)
     drives = VBDService(store, operations, disks, guests, xen)
+    pbds = PBDService(store, operations, kinds, repositories, leases, host)
     services = (
         SRService(store, operations, kinds, repositories, host),
-        PBDService(store, operations, kinds, repositories, leases, host),
+        pbds,
         VDIService(store, operations, kinds, repositories, volumes, leases),
         drives,
     )
-    return Storage(disks, drives, kinds, repositories, services)
+    return Storage(disks, drives, pbds, kinds, repositories, services)
 
 
 @dataclass(frozen=True)

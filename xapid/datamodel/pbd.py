@@ -30,6 +30,11 @@ class PBD(
         accessors=("set",),
     )
     currently_attached = ROrun(Bool, "True while the repository is attached to the host.")
+    attach_wanted = ROrun(
+        Bool,
+        "True from plug to unplug: what cannot be attached at the start is tried again.",
+        extension="A host may come up earlier than its storage.",
+    )
     other_config = RW(MapOf(String, String), "Keys and values for the clients' own use.")
 
     @message(

@@ -10,7 +10,7 @@ from pathlib import Path
 import structlog
 
 from ...datamodel.declare import NULL, Ref
-from ...datamodel.enums import DomainType, VbdMode, VbdType, VdiOperations, VmPowerState
+from ...datamodel.enums import DomainType, VbdMode, VbdType, VdiOperations
 from ...datamodel.errors import (
     ApiError,
     DiskVBDMustBeReadwriteForHVM,
@@ -25,10 +25,10 @@ from ...datamodel.pbd import PBD
 from ...datamodel.sr import SR
 from ...datamodel.vbd import VBD
 from ...datamodel.vdi import VDI
-from ...datamodel.vm import VM
 from ...db.store import Store
 from ...storage.driver import Access
 from ...undo import Undo
+from ...xen.devices import WITH_DOMAIN
 from ...xen.plan import BackendDisk, device_index, domain_type, vdev
 from ..ports import Call
 from .failures import storage_errors
@@ -62,27 +62,21 @@ class DiskService:
     host: Ref[Host]
     _held: dict[str, Held] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.repositories.on_attached(self._hold_for_guests)
+
     async def restore(self) -> None:
         """At the daemon's start: plug again what was plugged, and hold again what domains hold.
 
-        What fails is logged, and leaves its PBD unplugged.
+        What fails is logged, and leaves its PBD unplugged but wanted.
         """
         plugged = [
-            pbd for pbd in self.store.all(PBD) if pbd.currently_attached and pbd.host == self.host
+            pbd
+            for pbd in self.store.all(PBD)
+            if pbd.host == self.host and (pbd.currently_attached or pbd.attach_wanted)
         ]
         # All at once, so that one server that does not answer delays no other storage.
         await asyncio.gather(*map(self._replug, plugged))
-        for vbd in self.store.all(VBD):
-            vm = self.store.find(VM, vbd.VM)
-            running = vm is not None and vm.power_state in (
-                VmPowerState.RUNNING,
-                VmPowerState.PAUSED,
-            )
-            if running and vbd.currently_attached and not vbd.empty:
-                try:
-                    await self.attach(vbd.ref)
-                except ApiError as error:
-                    log.error("disk of a running guest not held", vbd=vbd.uuid, error=str(error))
         for vdi in self.store.all(VDI):
             await self._record_lock(vdi.ref)
 
@@ -91,10 +85,26 @@ class DiskService:
         try:
             await self.repositories.attach(pbd)
             await self.repositories.scan(pbd.SR)
+            await self.repositories.record_attached(pbd.ref, attached=True)
         except ApiError as error:
-            log.error("storage not plugged again; plug its PBD", sr=name, error=str(error))
+            log.error("storage not attached; it is tried again", sr=name, error=str(error))
             await self.repositories.detach(pbd.SR)
-            await self.store.set(pbd.ref, PBD.currently_attached, False)
+            await self.repositories.record_attached(pbd.ref, attached=False)
+            await self.store.set(pbd.ref, PBD.attach_wanted, True)
+
+    async def _hold_for_guests(self, sr: Ref[SR]) -> None:
+        """Hold what running guests have of an SR that was not attached; what fails is logged.
+
+        Nothing may be done to their disks before, so this comes first.
+        """
+        for vbd in [ref for vdi in self.store.get(sr).VDIs for ref in self.store.get(vdi).VBDs]:
+            record = self.store.get(vbd)
+            vm = self.store.get(record.VM)
+            if vm.power_state in WITH_DOMAIN and record.currently_attached:
+                try:
+                    await self.attach(vbd)
+                except ApiError as error:
+                    log.error("disk of a running guest not held", vbd=vbd, error=str(error))
 
     async def stop(self) -> None:
         """At the daemon's end: let go of the SRs; what domains have open stays open."""

@@ -82,19 +82,20 @@ class PBDService:
             await self.repositories.attach(self.store.get(pbd))
             undo.add(self.repositories.detach, record.SR)
             await self.repositories.scan(record.SR)
-            await self.store.set(pbd, PBD.currently_attached, True)
+            await self.repositories.record_attached(pbd, attached=True)
             undo.commit()
 
     @implements(PBD.unplug)
     async def unplug(self, call: Call, pbd: Ref[PBD]) -> None:
-        """Let go of the SR; nothing happens when it is not plugged. Raises VDI_IN_USE."""
+        """Let go of the SR, or give up trying to attach it. Raises VDI_IN_USE."""
         record = self.store.get(pbd)
         if not record.currently_attached:
+            await self.store.set(pbd, PBD.attach_wanted, False)
             return
         async with self.operations.claim(call, record.SR, StorageOperations.UNPLUG) as sr:
             self._check_unused(sr)
             await self.repositories.detach(sr.ref)
-            await self.store.set(pbd, PBD.currently_attached, False)
+            await self.repositories.record_attached(pbd, attached=False)
 
     def _check_unused(self, sr: SR) -> None:
         for ref in sr.VDIs:

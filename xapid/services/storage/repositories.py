@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import structlog
@@ -42,7 +42,12 @@ class Repositories:
         self._store = store
         self._kinds = kinds
         self._attached: dict[str, Repository] = {}
+        self._on_attached: list[Callable[[Ref[SR]], Awaitable[None]]] = []
         self._on_loosened: list[Callable[[Ref[SR]], None]] = []
+
+    def on_attached(self, listener: Callable[[Ref[SR]], Awaitable[None]]) -> None:
+        """Await `listener` with each SR as soon as it is attached, before anybody else uses it."""
+        self._on_attached.append(listener)
 
     def on_loosened(self, listener: Callable[[Ref[SR]], None]) -> None:
         """Call `listener` with each SR in which a disk was let go, or which was scanned."""
@@ -74,6 +79,14 @@ class Repositories:
         with storage_errors(sr.ref):
             driver.check(pbd.device_config)
             self._attached[sr.ref] = await driver.attach(sr.uuid, pbd.device_config)
+        for listener in self._on_attached:
+            await listener(sr.ref)
+
+    async def record_attached(self, pbd: Ref[PBD], *, attached: bool) -> None:
+        """Record that an SR is attached and is to be, or neither."""
+        async with self._store.transaction() as tx:
+            tx.set(pbd, PBD.currently_attached, attached)
+            tx.set(pbd, PBD.attach_wanted, attached)
 
     async def detach(self, sr: Ref[SR]) -> None:
         """Let go of an SR; nothing happens when it is not attached."""

@@ -92,7 +92,7 @@ class SRService:
             await self.repositories.attach(self.store.get(pbd))
             undo.add(self.repositories.detach, sr)
             await self.repositories.scan(sr)
-            await self.store.set(pbd, PBD.currently_attached, True)
+            await self.repositories.record_attached(pbd, attached=True)
             undo.commit()
         return sr
 
