@@ -34,7 +34,9 @@ START_TIMEOUT_S = 240
 FORGET = f"""
 xl list | grep -o '^xapid-[^ ]*' | while read -r name; do xl destroy "$name"; done
 rm -rf {STATE} /srv/xapid
-ip netns | while read -r name rest; do ip netns delete "$name"; done
+ip netns | while read -r name rest; do
+    ip netns pids "$name" | xargs -r kill -9; ip netns delete "$name"
+done
 grep -ls ^xapid: /sys/class/net/*/ifalias | cut -d/ -f5 | xargs -r -n1 ip link delete
 for card in eth1 eth2 eth3 eth4; do ip link set $card down; done 2>/dev/null
 true

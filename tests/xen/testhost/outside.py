@@ -44,7 +44,9 @@ class Outside:
         """Take the card out of the host's sight; what an interrupted run left goes first."""
         self.close()
         self.machine.push(Path(__file__).parent / "dom0/call.py", target=CALLER)
+        # A namespace that ends gives its card back a moment later.
         self.machine.run(
+            f"until test -e /sys/class/net/{CARD}; do sleep 0.1; done; "
             f"ip netns add {NAME} && ip link set {CARD} netns {NAME} && "
             f"ip -n {NAME} link set lo up && ip -n {NAME} link set {CARD} up"
         )
