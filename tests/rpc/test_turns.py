@@ -164,6 +164,39 @@ async def test_callers_are_forgotten_longest_unused_first(
     assert list(turns._buckets) == ["ann", "eve"]
 
 
+async def test_what_all_share_is_given_out_in_turn(time: Time) -> None:
+    turns = Turns(rate=100, burst=100, spare=False, total=(10, 2), time=time)
+    order: list[str] = []
+
+    async def enter(caller: str) -> None:
+        await turns.enter(caller)
+        order.append(caller)
+
+    calls = [asyncio.ensure_future(enter(name)) for name in ("ann", "ann", "ann", "ann", "bob")]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert order == ["ann", "ann"], "the burst of all"
+    time.now += 0.1
+
+    async with asyncio.timeout(5):
+        while len(order) < 4:
+            time.now += 0.1
+            await asyncio.sleep(0.001)
+    assert sorted(order[2:4]) == ["ann", "bob"], "bob does not wait behind all of ann's"
+    turns.close()
+    await asyncio.gather(*calls)
+
+
+async def test_one_that_is_alone_waits_where_nothing_is_spare(time: Time) -> None:
+    turns = Turns(rate=10, burst=1, spare=False, time=time)
+    await turns.enter("ann")
+
+    call = await waits(turns, "ann")
+    assert call is not None
+    turns.close()
+    await asyncio.wait_for(call, 5)
+
+
 async def test_the_end_lets_everybody_in(turns: Turns) -> None:
     for caller in ("bob", "ann", "ann", "ann"):
         await turns.enter(caller)

@@ -33,7 +33,7 @@ class Turns:
     for each 64 kB of its answer. Calls beyond that wait, in the order in which they came; callers
     that have some waiting take turns, one call in each round of the event loop, so that others
     are never behind more than one. A caller that is alone waits for no tokens, as nobody would
-    gain by it, unless `spare` is False.
+    gain by it, unless `spare` is False. total: rate and burst of all callers together.
     """
 
     def __init__(
@@ -42,11 +42,14 @@ class Turns:
         rate: float = RATE,
         burst: float = BURST,
         spare: bool = True,
+        total: tuple[float, float] | None = None,
         time: Callable[[], float] = monotonic,
     ) -> None:
         self._rate = rate
         self._burst = burst
         self._spare = spare
+        self._total = total
+        self._shared = _Bucket(total[1], time()) if total else None
         self._time = time
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()  # used longest ago first
         self._queues: OrderedDict[str, _Bucket] = OrderedDict()  # whose turn it is first
@@ -90,7 +93,9 @@ class Turns:
         bucket = self._filled(caller)
         if bucket.waiting or not (bucket.tokens >= 1.0 or self._alone(caller)):
             return False
-        _pay(bucket)
+        if self._missing_together() > 0.0:
+            return False
+        self._pay(bucket)
         return True
 
     def charge(self, caller: str, answer: int) -> None:
@@ -121,14 +126,22 @@ class Turns:
             if len(self._buckets) > MAX_CALLERS:
                 self._forget_one()
             return bucket
-        self._refill(bucket, now)
+        _refill(bucket, now, self._rate, self._burst)
         self._buckets.move_to_end(caller)
         return bucket
 
-    def _refill(self, bucket: _Bucket, now: float) -> None:
-        earned = (now - bucket.filled_at) * self._rate
-        bucket.tokens = min(bucket.tokens + earned, self._burst)
-        bucket.filled_at = now
+    def _missing_together(self) -> float:
+        """Seconds until there is a token of those that all callers share."""
+        if self._total is None or self._shared is None:
+            return 0.0
+        _refill(self._shared, self._time(), *self._total)
+        return max(1.0 - self._shared.tokens, 0.0) / self._total[0]
+
+    def _pay(self, bucket: _Bucket) -> None:
+        """Take a token; a caller that goes on without any, as it is alone, gets no deeper."""
+        bucket.tokens = max(bucket.tokens - 1.0, min(bucket.tokens, 0.0))
+        if self._shared is not None:
+            self._shared.tokens -= 1.0
 
     def _forget_one(self) -> None:
         for caller, bucket in self._buckets.items():
@@ -153,15 +166,17 @@ class Turns:
 
     def _call_next(self) -> bool:
         """Let the first call in whose caller may go on; whether there was one."""
+        if self._missing_together() > 0.0:
+            return False
         for caller, bucket in list(self._queues.items()):
-            self._refill(bucket, self._time())
+            _refill(bucket, self._time(), self._rate, self._burst)
             if bucket.tokens < 1.0 and not self._alone(caller):
                 continue
             self._queues.move_to_end(caller)
             while bucket.waiting:
                 turn = bucket.waiting.popleft()
                 if not turn.done():  # its client did not go away meanwhile
-                    _pay(bucket)
+                    self._pay(bucket)
                     turn.set_result(None)
                     break
             if not bucket.waiting:
@@ -172,9 +187,10 @@ class Turns:
     def _until_next_s(self) -> float:
         """Seconds until one of those who wait has a token."""
         missing = min(1.0 - bucket.tokens for bucket in self._queues.values())
-        return min(max(missing / self._rate, 0.0), ALONE_S)
+        wait_s = max(missing / self._rate, self._missing_together(), 0.0)
+        return min(wait_s, ALONE_S)
 
 
-def _pay(bucket: _Bucket) -> None:
-    """Take a token; a caller that goes on without any, because it is alone, gets no deeper."""
-    bucket.tokens = max(bucket.tokens - 1.0, min(bucket.tokens, 0.0))
+def _refill(bucket: _Bucket, now: float, rate: float, burst: float) -> None:
+    bucket.tokens = min(bucket.tokens + (now - bucket.filled_at) * rate, burst)
+    bucket.filled_at = now
