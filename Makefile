@@ -7,7 +7,7 @@ FUZZ_INPUTS ?= 1000000
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run check test test-xen torture fuzz bench lock sdist wheel docs deb clean
+.PHONY: help venv run check test test-xen torture fuzz bench lock sdist wheel docs man deb clean
 
 help:
 	@echo "make run       set up and start xapid on the mock: state in ./.xapid, https://127.0.0.1:8443"
@@ -19,7 +19,9 @@ help:
 	@echo "make fuzz      $(FUZZ_INPUTS) bad messages for the parsers (FUZZ_INPUTS=N)"
 	@echo "make bench     measure beside libvirtd, nginx and SQLite (BENCH='--only 1,6 --rounds 3')"
 	@echo "make venv      only set up .venv"
-	@echo "make docs      write docs/api.md, docs/configuration.md and what xe knows of the API"
+	@echo "make docs      write docs/api.md, docs/configuration.md and what xe knows of the API,"
+	@echo "                 and make the manual of docs/: build/html/index.html"
+	@echo "make man       make the man pages: build/man"
 	@echo "make sdist     build dist/xapid-*.tar.gz, the sources"
 	@echo "make wheel     build dist/*.whl from it, for this Python and this Xen"
 	@echo "make deb       build dist/xapid_*.deb for this release of Debian"
@@ -66,6 +68,24 @@ docs: venv
 	$(BIN)/python -m xapid.xe.generate > xapid/xe/datamodel.json.new
 	mv xapid/xe/datamodel.json.new xapid/xe/datamodel.json
 	$(BIN)/python -m xapid.xe.document docs/xe.md
+	@$(MAKE) --no-print-directory build/html/index.html
+
+# Sphinx in an environment of its own: the tests need none of it.
+SPHINX := build/sphinx/bin/python -m sphinx -q -W --keep-going
+PAGES := docs/conf.py $(wildcard docs/*.md)
+
+build/sphinx/installed: requirements-docs.lock
+	$(PYTHON) -m venv build/sphinx
+	build/sphinx/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+build/html/index.html: build/sphinx/installed $(PAGES) xapid/version.py
+	$(SPHINX) -b html -d build/doctrees/html docs build/html
+	@echo $@
+
+man: build/sphinx/installed
+	$(SPHINX) -b man -d build/doctrees/man docs build/man
+	@ls build/man/*.[1-8]
 
 sdist: venv
 	@mkdir -p dist
@@ -84,6 +104,7 @@ lock:
 	$(BIN)/python -m pip install -q uv
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --extra dev pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --group docs -o requirements-docs.lock
 	$(BIN)/python tools/build-requirements | $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes - -o requirements-build.lock
 
 clean:
