@@ -433,6 +433,26 @@ async def test_what_was_up_is_up_again_after_a_restart(
     await again.store.close()
 
 
+async def test_a_card_that_is_called_otherwise_keeps_its_pif(world: World, call: Caller) -> None:
+    pifs = await world.scanned()
+    await world.pif.plug(call, pifs["eth0"])
+    vlan = await world.vlan.create(call, pifs["eth0"], 5, await world.new_network())
+    await world.pif.unplug(call, pifs["eth0"])
+    tagged = world.store.get(vlan).untagged_PIF
+    cards = [world.links.links[name] for name in ("eth0", "eth1", "eth2")]
+    for name in ("eth0.5", "eth0", "eth1", "eth2"):
+        world.links.drop(name)
+    for card, name in zip(cards, ("eth1", "eth0", "enp3s0"), strict=True):
+        world.links.put(replace(card, name=name, up=False))
+
+    await world.wires.restore()
+
+    names = {name: world.store.get(pif).device for name, pif in pifs.items()}
+    assert names == {"eth0": "eth1", "eth1": "eth0", "eth2": "enp3s0", "eth3": "eth3"}
+    assert world.store.get(tagged).device == "eth1"
+    assert world.links.links["eth1.5"].up
+
+
 # Addresses
 
 

@@ -63,6 +63,11 @@ class Uplinks:
 
     async def restore(self) -> None:
         """At the daemon's start: bring up again what was up. What fails is logged."""
+        try:
+            async with self.changing:
+                await self._follow_names()
+        except NetworkError as error:
+            log.error("the interfaces of the host cannot be looked at", reason=str(error))
         pifs = [p for p in self.store.all(PIF) if p.managed and p.currently_attached]
         for pif in sorted(pifs, key=lambda p: p.VLAN):  # what carries a VLAN comes first
             try:
@@ -75,6 +80,20 @@ class Uplinks:
                 await self._sweep()
         except NetworkError as error:
             log.warning("interfaces that nobody needs may be left", reason=str(error))
+
+    async def _follow_names(self) -> None:
+        """A card keeps its PIF by its MAC although a new kernel or a rule calls it otherwise."""
+        cards = [link for link in await self.links.all() if link.kind is LinkKind.HARDWARE]
+        renamed: dict[str, str] = {}
+        for pif in self.store.all(PIF):
+            names = [card.name for card in cards if card.mac == pif.MAC]
+            if pif.physical and len(names) == 1 and names[0] != pif.device:
+                log.warning("an interface is called otherwise now", was=pif.device, now=names[0])
+                renamed[pif.device] = names[0]
+        async with self.store.transaction() as tx:
+            for pif in self.store.all(PIF):
+                if pif.device in renamed:
+                    tx.set(pif.ref, PIF.device, renamed[pif.device])
 
     async def _sweep(self) -> None:
         """Remove VLANs and bonds of ours that a killed daemon left without a PIF that is up."""
