@@ -256,7 +256,8 @@ class PlainConnection(Connection):
 
     def _answer(self, request: Request) -> bool:
         """Answer a call; False: it takes longer, or its answer does not leave at once."""
-        self._head_arrived()
+        if self._head_timer is not None:
+            self._head_arrived()
         self.spoke = True
         self._on_answer()
         try:
@@ -328,7 +329,7 @@ class PlainConnection(Connection):
             raise ConnectionResetError("the client did not read its answer") from None
 
     def _write(self, answer: Answer) -> None:
-        self._writing().write(self._head_of(answer) + b"".join(answer.pieces))
+        self._writing().write(b"".join((self._head_of(answer), *answer.pieces)))
 
     def _writing(self) -> asyncio.WriteTransport:
         """Where to write. Raises ConnectionResetError."""

@@ -53,9 +53,9 @@ class Answer:
 
     __slots__ = ("length", "pieces")
 
-    def __init__(self, pieces: Sequence[bytes | memoryview]) -> None:
+    def __init__(self, pieces: Sequence[bytes | memoryview], length: int | None = None) -> None:
         self.pieces = pieces
-        self.length = sum(map(len, pieces))
+        self.length = sum(map(len, pieces)) if length is None else length
 
     def blocks(self, size: int = BLOCK) -> Iterator[bytes]:
         """Joined pieces of about `size` bytes each."""
@@ -81,7 +81,12 @@ def success(type_: Type[Any], value: Any) -> Answer:
 def answering(type_: Type[Any], handler: Callable[..., Any]) -> Callable[..., Answer]:
     """What gives the answer of a call: the handler's result, coded as the declared type."""
     coded = _encoder(type_)
-    return lambda call, *values: Answer((_HEAD + coded(handler(call, *values)).encode() + _TAIL,))
+
+    def answer(call: Any, *values: Any) -> Answer:
+        whole = _HEAD + coded(handler(call, *values)).encode() + _TAIL
+        return Answer((whole,), len(whole))
+
+    return answer
 
 
 def failure(error: Iterable[str]) -> Answer:

@@ -36,10 +36,10 @@ class ApiCall:
     """
 
     __slots__ = (
+        "_id",
         "_progress",
         "_task",
         "_tasks",
-        "id",
         "in_one_piece",
         "method",
         "peer",
@@ -57,7 +57,7 @@ class ApiCall:
         session: Ref[Session] = NULL,
         peer: str = "",
     ) -> None:
-        self.id = secrets.token_hex(4)
+        self._id = ""
         self.method = method
         self.user = user
         self.session = session
@@ -67,6 +67,13 @@ class ApiCall:
         self._task: Ref[Task] | None = None
         self._progress = 0.0
         self.in_one_piece = False
+
+    @property
+    def id(self) -> str:
+        """The name of this call in the log; made when first asked for."""
+        if not self._id:
+            self._id = secrets.token_hex(4)
+        return self._id
 
     @property
     def task(self) -> Ref[Task]:

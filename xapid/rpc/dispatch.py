@@ -90,6 +90,8 @@ class Route:
     def values(self, raw_params: Sequence[Any], call: ApiCall) -> list[Any]:
         """The parameters checked, those left out at their defaults. Raises ApiError."""
         given, params = len(raw_params), self.method.params
+        if given == 1 and len(self.checks) == 1:  # nearly all getters
+            return [self.checks[0](raw_params[0], call)]
         if not self.required <= given <= len(params):
             raise MessageParameterCountMismatch(self.method.name, self.required, given)
         values = [check(raw, call) for check, raw in zip(self.checks, raw_params, strict=False)]

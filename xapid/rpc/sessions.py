@@ -98,7 +98,7 @@ class Sessions:
         live.record = Session(ref, row)
         self._live[live.digest] = live
         self._of_user.setdefault(name, OrderedDict())[live.digest] = live
-        self._touch(live)
+        self._touch(live, self._clock())
         return ref
 
     def check(self, raw_ref: str) -> LiveSession:
@@ -106,10 +106,11 @@ class Sessions:
         live = self._live.get(_digest(raw_ref))
         if live is None:
             raise SessionInvalid(clean_text(raw_ref, SHOWN))
-        if self._clock() - live.last_used >= self._idle:
+        now = self._clock()
+        if now - live.last_used >= self._idle:
             self._drop(live)
             raise SessionInvalid(clean_text(raw_ref, SHOWN))
-        self._touch(live)
+        self._touch(live, now)
         return live
 
     def find(self, ref: Ref[Session]) -> LiveSession | None:
@@ -144,8 +145,8 @@ class Sessions:
             if live.ref != but:
                 self._drop(live)
 
-    def _touch(self, live: LiveSession) -> None:
-        live.last_used = self._clock()
+    def _touch(self, live: LiveSession, now: datetime) -> None:
+        live.last_used = now
         self._live.move_to_end(live.digest)
         self._of_user[live.user].move_to_end(live.digest)
 
