@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from . import udev_rules
 from .block_devices import LVM_MEMBER, check_unused, device_paths, resolve, signature
 from .blocking import Threads
 from .driver import Capability, DriverInfo, Found, NoSpace, RepositoryInUse
@@ -46,6 +47,7 @@ async def make_group(lvm: Lvm, uuid: str, name: str, threads: Threads) -> None:
     sizes = [await threads.run(check_unused, KEY, device) for device in lvm.devices]
     if sum(sizes) < SMALLEST:
         raise NoSpace(SMALLEST, sum(sizes))
+    await udev_rules.ensure()
     await VolumeGroup(uuid, lvm).make(name)
 
 
@@ -53,6 +55,7 @@ async def attach_group(lvm: Lvm, uuid: str, freed: Freed = nothing_more) -> LvmR
     """Attach the SR that is on the devices. Raises RepositoryMissing, RepositoryInUse."""
     group = VolumeGroup(uuid, lvm)
     host = host_name()
+    await udev_rules.ensure()
     await group.claim(host)
     await group.grow()
     return LvmRepository(group, host, Threads(group.name), freed)
