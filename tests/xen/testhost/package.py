@@ -94,7 +94,9 @@ def content_key() -> str:
     """Changes with every file that goes into the package."""
     digest = hashlib.sha256()
     for name in source_names():
-        digest.update(name.encode() + b"\0" + (CHECKOUT / name).read_bytes() + b"\0")
+        path = CHECKOUT / name
+        content = os.readlink(path).encode() if path.is_symlink() else path.read_bytes()
+        digest.update(name.encode() + b"\0" + content + b"\0")
     return digest.hexdigest()[:16]
 
 
@@ -122,7 +124,8 @@ def source_names() -> list[str]:
         capture_output=True,
     )
     names = sorted(name for name in listed.stdout.decode().split("\0") if name)
-    return [n for n in names if not n.startswith("tests/") and (CHECKOUT / n).is_file()]
+    kept = [name for name in names if not name.startswith("tests/")]
+    return [n for n in kept if (CHECKOUT / n).is_file() or (CHECKOUT / n).is_symlink()]
 
 
 def fetched(suite: Suite, name: str, lock: Path) -> Path:
