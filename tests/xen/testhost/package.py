@@ -95,7 +95,7 @@ def content_key() -> str:
     digest = hashlib.sha256()
     for name in source_names():
         path = CHECKOUT / name
-        content = os.readlink(path).encode() if path.is_symlink() else path.read_bytes()
+        content = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
         digest.update(name.encode() + b"\0" + content + b"\0")
     return digest.hexdigest()[:16]
 
