@@ -120,6 +120,7 @@ class DhcpClient:
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.DEVNULL,
                 start_new_session=True,
+                umask=0o022,  # what it writes for the host, such as resolv.conf, is for all to read
             )
         except OSError as error:
             log.error("the DHCP client does not start", program=arguments[0], reason=str(error))
