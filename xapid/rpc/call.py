@@ -75,6 +75,10 @@ class ApiCall:
             self._id = secrets.token_hex(4)
         return self._id
 
+    @id.setter
+    def id(self, name: str) -> None:
+        self._id = name
+
     @property
     def task(self) -> Ref[Task]:
         """The task that stands for this call; made when first asked for."""
