@@ -15,7 +15,7 @@ help:
 	@echo "make check     formatting, lint and types"
 	@echo "make test-xen  run the suite on two real Xen hosts in QEMU (SUITE=bookworm or trixie)"
 	@echo "                 (AGAIN=1: only what failed last time, on fresh hosts)"
-	@echo "make torture   $(TORTURE_KILLS) kills of the daemon under writes (TORTURE_KILLS=N)"
+	@echo "make torture   $(TORTURE_KILLS) kills of the daemon under writes, and under work on disks (TORTURE_KILLS=N)"
 	@echo "make fuzz      $(FUZZ_INPUTS) bad messages for the parsers (FUZZ_INPUTS=N)"
 	@echo "make bench     measure beside libvirtd, nginx and SQLite (BENCH='--only 1,6 --rounds 3')"
 	@echo "make venv      only set up .venv"
@@ -54,6 +54,7 @@ test-xen: venv
 
 torture: venv
 	$(BIN)/python -m tests.daemon.torture --kills $(TORTURE_KILLS)
+	$(BIN)/python -m tests.daemon.storage_torture --kills $(TORTURE_KILLS)
 
 fuzz: venv
 	$(BIN)/python -m tests.fuzz --inputs $(FUZZ_INPUTS)

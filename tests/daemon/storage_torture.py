@@ -1,34 +1,30 @@
 """Kills the daemon at random moments of work on disks, and counts what is lost or left over.
 
-A short run is part of the tests; `python -m tests.daemon.storage_torture --kills 100` is a long
-one. Each disk holds numbers at a few places, written by QEMU's own tool, that tell which disk it
-is a clone, snapshot or copy of; they are read again after each kill.
+A short run is part of the tests, `make torture` a long one. Each disk holds numbers at a few
+places, written by QEMU's own tool, that tell which disk it is a clone, snapshot or copy of; they
+are read again after each kill.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import random
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
-import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .conftest import MIB, Client, Daemon, Failure, disk, eventually
+from .kills import kill_under, run, victim
 
 PLACES = 4
 SIZE = 64 * MIB
 STEP = SIZE // PLACES
 ENOUGH = 10
-CUT_OFF = (OSError, EOFError)
 SRS = ("qcow2", "raw")
 
 Content = dict[int, int]
@@ -67,17 +63,8 @@ class Disks:
         sr = client("SR.get_name_label", client("VDI.get_SR", vdi))
         return self.daemon.state / sr / str(client("VDI.get_location", vdi))
 
-    def work_until_cut_off(self, client: Client) -> None:
-        try:
-            while True:
-                self._work(client)
-        except CUT_OFF:
-            return
-        except Exception as error:  # xmlrpc.client wraps some cuts in errors of its own
-            if type(error).__module__.partition(".")[0] not in ("xmlrpc", "http"):
-                raise
-
-    def _work(self, client: Client) -> None:
+    def work(self, client: Client) -> None:
+        """One call, and what a guest writes after it."""
         steps = [self._create, self._clone, self._copy, self._cancel, self._resize, self._destroy]
         weights = [2, 4, 2, 1, 1, 3] if len(self.known) < ENOUGH else [0, 0, 0, 1, 1, 6]
         if not self.known:
@@ -151,6 +138,15 @@ class Disks:
 
     # After a kill
 
+    def check_all(self, client: Client) -> list[str]:
+        """`check`, and whether files are left over once the daemon has cleaned up."""
+        faults = self.check(client)
+        try:
+            eventually(lambda: not self.useless(client))
+        except AssertionError:
+            faults.append(f"left over: {self.useless(client)}")
+        return faults
+
     def check(self, client: Client) -> list[str]:
         """Compare with what there is; takes over what the call under way has left."""
         records: dict[str, dict[str, Any]] = client("VDI.get_all_records")
@@ -218,45 +214,14 @@ def _backing(image: Path) -> str:
 def torture(kills: int, seed: int) -> tuple[Counter[str], list[str]]:
     """Kill the daemon `kills` times; returns the acknowledged calls by kind, and the faults."""
     dice = random.Random(seed)
-    faults: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="xapid-torture-") as directory:
-        daemon = Daemon(Path(directory))
-        daemon.start()
+    with victim("storage-torture") as daemon:
         disks = Disks(daemon, random.Random(dice.random()))
         disks.prepare(daemon.client())
-        for _ in range(kills):
-            worker = threading.Thread(target=disks.work_until_cut_off, args=(daemon.client(),))
-            worker.start()
-            worker.join(dice.uniform(0.1, 2.0))
-            daemon.signal(signal.SIGKILL)
-            worker.join()
-            daemon.kill()
-            daemon.start()
-            client = daemon.client()
-            faults += disks.check(client)
-            try:
-                eventually(lambda client=client: not disks.useless(client))
-            except AssertionError:
-                faults.append(f"left over: {disks.useless(client)}")
-                break
-        daemon.stop()
+        faults = kill_under(daemon, [disks.work], disks.check_all, kills, dice, (0.1, 2.0))
     return disks.acknowledged, faults
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
-    chosen = parser.parse_args()
+if __name__ == "__main__":
     if shutil.which("qemu-io") is None:
         sys.exit("qemu-io is not installed (Debian: qemu-utils)")
-    acknowledged, faults = torture(chosen.kills, chosen.seed)
-    for fault in faults:
-        print(fault)
-    print(f"seed {chosen.seed}: {chosen.kills} kills, acknowledged {dict(acknowledged)}")
-    print(f"{len(faults)} disks lost, changed or invented, or files left over")
-    return 1 if faults else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(torture, __doc__, 100, "disks lost, changed or invented, or files left over"))

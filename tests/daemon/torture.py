@@ -6,22 +6,17 @@ every answered call must have left, and which single call was under way when the
 
 from __future__ import annotations
 
-import argparse
 import random
-import signal
 import sys
-import tempfile
-import threading
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from .conftest import Client, Daemon, Failure, vm_values
+from .conftest import Client, Failure, vm_values
+from .kills import kill_under, run, victim
 
 WRITERS = 4
 ENOUGH = 25
-CUT_OFF = (OSError, EOFError, AssertionError)
 
 
 @dataclass
@@ -38,18 +33,8 @@ class Writer:
     pending: tuple[str, dict[str, Any] | None] | None = None
     acknowledged: Counter[str] = field(default_factory=Counter)
 
-    def write_until_cut_off(self, client: Client) -> None:
-        """Write until the daemon is killed."""
-        try:
-            while True:
-                self._write(client)
-        except CUT_OFF:
-            return
-        except Exception as error:  # xmlrpc.client wraps some cuts in errors of its own
-            if type(error).__module__.partition(".")[0] not in ("xmlrpc", "http"):
-                raise
-
-    def _write(self, client: Client) -> None:
+    def write(self, client: Client) -> None:
+        """One call, or what belongs together."""
         actions = [self._create, self._rename, self._annotate, self._clone, self._destroy]
         if not self.known:
             weights = [1, 0, 0, 0, 0]
@@ -173,45 +158,17 @@ def torture(kills: int, seed: int) -> tuple[Counter[str], list[str]]:
     """Kill the daemon `kills` times; returns the acknowledged writes by kind, and the faults."""
     dice = random.Random(seed)
     writers = [Writer(n, random.Random(dice.random())) for n in range(WRITERS)]
-    faults: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="xapid-torture-") as directory:
-        daemon = Daemon(Path(directory))
-        daemon.start()
-        for _ in range(kills):
-            threads = [
-                threading.Thread(target=w.write_until_cut_off, args=(daemon.client(),))
-                for w in writers
-            ]
-            for thread in threads:
-                thread.start()
-            threads[0].join(dice.uniform(0.05, 0.6))
-            daemon.signal(signal.SIGKILL)
-            for thread in threads:  # only then may their connections be closed for them
-                thread.join()
-            daemon.kill()
-            daemon.start()
-            client = daemon.client()
-            records = client("VM.get_all_records")
-            found = {r["name_label"]: {**r, "ref": ref} for ref, r in records.items()}
-            for writer in writers:
-                faults += writer.check(found)
-            faults += whole(client)
-        daemon.stop()
+
+    def check(client: Client) -> list[str]:
+        records = client("VM.get_all_records")
+        found = {r["name_label"]: {**r, "ref": ref} for ref, r in records.items()}
+        return [fault for writer in writers for fault in writer.check(found)] + whole(client)
+
+    with victim("torture") as daemon:
+        works = [writer.write for writer in writers]
+        faults = kill_under(daemon, works, check, kills, dice, (0.05, 0.6))
     return sum((w.acknowledged for w in writers), Counter()), faults
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
-    chosen = parser.parse_args()
-    acknowledged, faults = torture(chosen.kills, chosen.seed)
-    for fault in faults:
-        print(fault)
-    print(f"seed {chosen.seed}: {chosen.kills} kills, acknowledged {dict(acknowledged)}")
-    print(f"{len(faults)} acknowledged writes lost or calls half applied")
-    return 1 if faults else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(torture, __doc__, 200, "acknowledged writes lost or calls half applied"))
