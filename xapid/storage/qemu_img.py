@@ -71,9 +71,10 @@ async def convert_onto(
 ) -> None:
     """Write what `source` shows onto a block device that reads as zeros and is large enough.
 
-    size: bytes, for the deadline. Raises as `convert` does.
+    size: bytes, for the deadline. Nothing stays in the page cache, which whoever cancels would have
+    to wait for. Raises as `convert` does.
     """
-    formats = ("-f", source_format, "-O", "raw", "-n", "--target-is-zero")
+    formats = ("-f", source_format, "-O", "raw", "-n", "--target-is-zero", "-t", "none")
     await _long("convert", "-p", *formats, source, device, size=size, progress=progress)
 
 
