@@ -71,7 +71,8 @@ def _running_xen(hypervisor: Path) -> str:
     return ".".join(read) + extra
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """The parser of everything that `xapid` understands."""
     parser = _Parser(
         prog="xapid",
         description="Serve the XenAPI of this host in the foreground; or do one of the commands.",
@@ -134,12 +135,12 @@ def config_reader(arguments: argparse.Namespace) -> Callable[[], Config]:
 
 def read_config(argv: Sequence[str] | None) -> Config:
     """The settings that the command line asks for. Raises ConfigError, SystemExit."""
-    return config_reader(_parser().parse_args(argv))()
+    return config_reader(command_line().parse_args(argv))()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the daemon until it is told to stop; the exit code is one of sysexits.h."""
-    arguments = _parser().parse_args(argv)
+    arguments = command_line().parse_args(argv)
     if arguments.print_defaults:
         return _print_settings(None)
     reader = config_reader(arguments)
