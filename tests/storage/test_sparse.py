@@ -1,5 +1,8 @@
+"""Copies that leave holes, and what is behind them on its way to the disk."""
+
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -7,8 +10,10 @@ import pytest
 
 from xapid.storage import sparse
 from xapid.storage.blocking import Stop
+from xapid.storage.writeback import WINDOW, Writeback
 
 KIB = 1 << 10
+MIB = 1 << 20
 
 
 class Watcher:
@@ -76,3 +81,24 @@ def test_a_device_that_is_told_to_be_left_is_left_at_once(tmp_path: Path) -> Non
 
 def _between_devices(*_: object) -> int:
     raise OSError(22, "Invalid argument")
+
+
+def test_what_was_written_long_ago_is_waited_for(tmp_path: Path) -> None:
+    fd = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+    behind = Writeback(fd)
+    for at in range(0, WINDOW + 16 * MIB, 16 * MIB):
+        os.pwrite(fd, b"x", at)
+        behind.wrote(at, 16 * MIB)
+    os.close(fd)
+
+    with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+        behind.wrote(0, MIB)
+
+
+def test_a_target_that_reaches_no_disk_is_no_error() -> None:
+    reading, writing = os.pipe()
+    try:
+        Writeback(writing).wrote(0, MIB)
+    finally:
+        os.close(reading)
+        os.close(writing)

@@ -10,6 +10,7 @@ import stat
 from collections.abc import Iterator
 
 from .blocking import Watch
+from .writeback import Writeback
 
 CHUNK = 16 << 20
 DIRECT = 4 << 20
@@ -37,6 +38,7 @@ def copy_image(watch: Watch, source: int, target: int, size: int) -> None:
     if stat.S_ISREG(os.fstat(target).st_mode):
         os.ftruncate(target, size)
     in_kernel = True
+    behind = Writeback(target)
     for start, end in _data(source, size):
         at = start
         while at < end:
@@ -48,6 +50,7 @@ def copy_image(watch: Watch, source: int, target: int, size: int) -> None:
                 copied = _copy_bytes(source, target, at, count)
             if copied == 0:
                 raise OSError(errno.EIO, "the source ended early")
+            behind.wrote(at, copied)
             at += copied
             watch.report(at / size)
     watch.report(1.0)
