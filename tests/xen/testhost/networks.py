@@ -54,6 +54,7 @@ class Networks:
         if any(self.call("PIF.get_management", pif) for pif in self.pifs.values()):
             self.call("host.management_reconfigure", self.pifs["eth0"])
         self.take_apart()
+        self.find()
         for pif in self.pifs.values():
             if not self.call("PIF.get_management", pif):
                 self.call("PIF.forget", pif)
