@@ -425,6 +425,23 @@ async def test_a_hook_is_not_called_for_destroyed_objects(store: Store):
     assert called == []
 
 
+async def test_a_hook_is_not_called_for_fields_that_are_quiet_to_it(store: Store):
+    vm = await store.transact(lambda tx: tx.create(VM))
+    called = []
+    store.on_change(VM, lambda tx, ref: called.append(ref), quiet=frozenset({"name_label"}))
+
+    await store.set(vm, VM.name_label, "quiet")
+    assert called == []
+
+    async with store.transaction() as tx:
+        tx.set(vm, VM.name_label, "with another")
+        tx.set(vm, VM.memory, 7)
+    async with store.transaction() as tx:
+        tx.touch(vm)
+    new = await store.transact(lambda tx: tx.create(VM, {VM.name_label: "new"}))
+    assert called == [vm, vm, new]
+
+
 async def test_a_hook_that_never_rests_drops_the_transaction(store: Store):
     store.on_change(VM, lambda tx, vm: tx.set(vm, VM.memory, tx.get(vm).memory + 1))
     with pytest.raises(RuntimeError, match="come to rest"):

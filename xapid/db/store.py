@@ -54,7 +54,7 @@ class Store:
         self._writer: Writer
         self._closed = False
         self.memory = Memory(layouts)
-        self.hooks: dict[type[Class], list[Hook]] = {}
+        self.hooks: dict[type[Class], list[tuple[Hook, frozenset[str]]]] = {}
         self.feed: EventFeed
 
     @classmethod
@@ -232,12 +232,19 @@ class Store:
         async with self.transaction() as tx:
             tx.set_credential(name, hashed)
 
-    def on_change(self, cls: type[E], hook: Callable[[Transaction, Ref[E]], None]) -> None:
+    def on_change(
+        self,
+        cls: type[E],
+        hook: Callable[[Transaction, Ref[E]], None],
+        *,
+        quiet: frozenset[str] = frozenset(),
+    ) -> None:
         """Call `hook` in each transaction that made or changed an object of `cls`, at its end.
 
         What the hook changes calls the hooks again, until nothing changes any more.
+        quiet: fields whose change alone is none to the hook.
         """
-        self.hooks.setdefault(cls, []).append(hook)
+        self.hooks.setdefault(cls, []).append((hook, quiet))
 
     # For transactions
 

@@ -31,6 +31,7 @@ Hook = Callable[["Transaction", Ref[Any]], None]
 Values = Mapping[Field[Any] | str, Any] | Mapping[Field[Any], Any] | Mapping[str, Any]
 
 MAX_HOOK_ROUNDS = 32
+EVERYTHING = "*"  # in the place of a field: the object is new, or was touched
 
 
 @dataclass(slots=True)
@@ -93,7 +94,7 @@ class Transaction:
         self._pointed: dict[str, dict[Link, None]] = {}  # references made here, by target
         self._destroyed: dict[str, Class | None] = {}
         self._credentials: dict[str, str | None] = {}
-        self._to_hook: dict[str, None] = {}
+        self._to_hook: dict[str, set[str]] = {}  # the fields changed since the hooks ran
         self._uuids: dict[str, str] = {}
         self._meant_to_last = False
         self._open = False
@@ -170,7 +171,7 @@ class Transaction:
         self._edits[ref] = edit
         if layout.has_uuid:
             self._uuids[given["uuid"]] = ref
-        self._to_hook[ref] = None
+        self._note(ref, EVERYTHING)
         self._meant_to_last |= not volatile
         try:
             for name in layout.links.keys() & checked.keys():
@@ -214,7 +215,7 @@ class Transaction:
         """Run the change hooks on an object although none of its fields changed."""
         self._check_open()
         self._edit(ref)
-        self._to_hook[ref] = None
+        self._note(ref, EVERYTHING)
 
     def set_credential(self, name: str, hashed: str | None) -> None:
         """Keep the hash of an account's password; None removes it."""
@@ -271,7 +272,7 @@ class Transaction:
         self._leave(ref, edit, name)
         edit.writable()[name] = value
         edit.fields[name] = None
-        self._to_hook[ref] = None
+        self._note(ref, name)
         self._join(ref, edit, name)
 
     def _check_targets(self, ref: Ref[Any], layout: Layout, name: str, value: Any) -> None:
@@ -306,7 +307,10 @@ class Transaction:
     def _put(self, ref: Ref[Any], row: Row, name: str, members: Members) -> None:
         row.relink(name, members)
         self._edits[ref].fields[name] = None
-        self._to_hook[ref] = None
+        self._note(ref, name)
+
+    def _note(self, ref: Ref[Any], name: str) -> None:
+        self._to_hook.setdefault(ref, set()).add(name)
 
     # The end
 
@@ -355,9 +359,9 @@ class Transaction:
             if not self._to_hook:
                 return
             changed, self._to_hook = self._to_hook, {}
-            for raw_ref in changed:
-                for hook in hooks.get(self._edits[raw_ref].layout.cls, ()):
-                    if self.exists(raw_ref):
+            for raw_ref, names in changed.items():
+                for hook, quiet in hooks.get(self._edits[raw_ref].layout.cls, ()):
+                    if not names <= quiet and self.exists(raw_ref):
                         hook(self, Ref(raw_ref))
         raise RuntimeError(f"change hooks do not come to rest: {sorted(self._to_hook)}")
 

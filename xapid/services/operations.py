@@ -6,7 +6,7 @@ import enum
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from ..datamodel.declare import Class, Message, Ref
 from ..datamodel.session import Session
@@ -54,6 +54,10 @@ class Part:
         return self.whole.unbroken()
 
 
+QUIET: Final = frozenset({"name_label", "name_description", "allowed_operations"})
+"""Fields that no refusal asks for, of whatever class."""
+
+
 class Operations:
     """Implements `ports.Operations` on the store.
 
@@ -76,7 +80,7 @@ class Operations:
         neighbours: Callable[[View, E], Sequence[Ref[Any]]] | None = None,
     ) -> None:
         self._rules[cls] = Rules(tuple(operations), refusal, neighbours)
-        self._store.on_change(cls, self._changed)
+        self._store.on_change(cls, self._changed, quiet=QUIET)
 
     def on_release(self, listener: Callable[[Ref[Any]], None]) -> None:
         """Call `listener` with each object whose claim has ended."""
