@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
 import sys
+import time
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -15,6 +17,16 @@ import structlog
 from .journal import PRIORITIES, SOCKET, Journal, leads_to_journal
 
 _CALL_ID: Final = re.compile(r"[0-9a-f]{8}")
+_PLAIN: Final = re.compile(r"[^\s='\"\x00-\x1f\x7f-\x9f]*")
+_Event = MutableMapping[str, Any]
+_LEVELS: Final = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+    "exception": logging.ERROR,
+    "critical": logging.CRITICAL,
+}
 _SHARED: Final = (
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
@@ -29,31 +41,27 @@ def configure(level: str, stream: TextIO | None = None, journal_socket: Path = S
     with a field for each value; whatever it does not take goes to the stream after all.
     """
     stream = sys.stderr if stream is None else stream
+    last: list[structlog.typing.Processor] = [structlog.processors.format_exc_info]
+    if leads_to_journal(stream, os.environ):
+        last.append(_ToJournal(Journal("xapid", journal_socket)))
+    elif stream.isatty():
+        last.append(structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False))
+        traceback = structlog.dev.plain_traceback
+        last.append(structlog.dev.ConsoleRenderer(exception_formatter=traceback, pad_event_to=0))
+    else:
+        last.append(_line)
+    # Our own lines do not pass through `logging`, which would take three times as long: there is
+    # one for each change of a client.
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *_SHARED,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[_from_threshold, *_SHARED[:2], *last],
+        logger_factory=lambda *_: _Lines(stream),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         cache_logger_on_first_use=True,
     )
-    last: list[structlog.typing.Processor] = [
-        structlog.stdlib.ProcessorFormatter.remove_processors_meta
-    ]
-    if leads_to_journal(stream, os.environ):
-        last += [structlog.processors.format_exc_info, _ToJournal(Journal("xapid", journal_socket))]
-    else:
-        renderer = structlog.dev.ConsoleRenderer(
-            colors=stream.isatty(),
-            exception_formatter=structlog.dev.plain_traceback,
-            pad_event_to=0,
-        )
-        last += [structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False), renderer]
     handler = _Handler(stream)
+    theirs = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=list(_SHARED), processors=last)
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=list(_SHARED), processors=theirs)
     )
     logging.getLogger().handlers[:] = [handler]
     set_level(level)
@@ -63,6 +71,7 @@ def set_level(level: str) -> None:
     """Write only lines of this level and above, from now on."""
     threshold = logging.getLevelNamesMapping()[level.upper()]
     logging.getLogger().setLevel(threshold)
+    _Threshold.level = threshold
     for library in ("aiohttp", "aiosqlite", "asyncio"):  # their debug lines tell of every step
         logging.getLogger(library).setLevel(max(threshold, logging.WARNING))
 
@@ -71,6 +80,49 @@ def current_call() -> str:
     """The id of the call that the code at hand runs for; "" when it runs for none."""
     call = structlog.contextvars.get_contextvars().get("call")
     return call if isinstance(call, str) and _CALL_ID.fullmatch(call) else ""
+
+
+class _Threshold:
+    level = logging.INFO
+
+
+def _from_threshold(logger: object, method: str, event: _Event) -> _Event:
+    if _LEVELS[method] < _Threshold.level:
+        raise structlog.DropEvent
+    return event
+
+
+class _Lines:
+    """Writes lines; a stream that cannot be written is no reason to fail."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        if text:
+            with contextlib.suppress(OSError, ValueError):
+                self._stream.write(text + "\n")
+                self._stream.flush()
+
+    debug = info = warning = error = critical = exception = msg = write
+
+
+def _line(logger: object, method: str, event: _Event) -> str:
+    """An event as one line: the time, the level, what happened, and its values by name."""
+    level, head = event.pop("level", "info"), event.pop("event", "")
+    trace = event.pop("exception", "")
+    pairs = [f"{key}={_told(event[key])}" for key in sorted(event)]
+    line = " ".join((time.strftime("%H:%M:%S"), f"[{level:<9}]", _flat(str(head)), *pairs))
+    return f"{line}\n{trace}" if trace else line
+
+
+def _told(value: object) -> str:
+    """A value as it stands in a line: as it is where nothing in it could be taken for more."""
+    return value if isinstance(value, str) and _PLAIN.fullmatch(value) else repr(value)
+
+
+def _flat(text: str) -> str:
+    return text if text.isprintable() else repr(text)
 
 
 class _Handler(logging.StreamHandler[TextIO]):

@@ -61,6 +61,31 @@ def test_a_traceback_is_whole_and_shows_no_values() -> None:
     assert "hidden" not in stream.getvalue()
 
 
+def test_a_line_is_one_whatever_its_values_hold() -> None:
+    stream = io.StringIO()
+    log.configure("info", stream)
+
+    structlog.get_logger("a").info("call", who="a\nb", what="x=y", plain="VM.start", ms=7, none="")
+
+    (line,) = stream.getvalue().splitlines()
+    assert line.endswith(" [info     ] call ms=7 none= plain=VM.start what='x=y' who='a\\nb'")
+
+
+def test_the_level_can_change_while_loggers_are_in_use() -> None:
+    stream = io.StringIO()
+    log.configure("info", stream)
+    logger = structlog.get_logger("a")
+
+    logger.debug("first")
+    log.set_level("debug")
+    logger.debug("second")
+    log.set_level("error")
+    logger.warning("third")
+
+    assert "second" in stream.getvalue()
+    assert "first" not in stream.getvalue() and "third" not in stream.getvalue()
+
+
 class PretendedJournald:
     """The socket of a journald, and what was sent to it."""
 
