@@ -129,6 +129,7 @@ async def socket_path(tmp_path: Path) -> AsyncIterator[Path]:
         encode({"id": True, "op": "hello"}),
         encode({"id": 1, "op": 7}),
         encode({"id": 1, "op": "hello", "args": []}),
+        encode({"id": 1, "op": "hello", "call": "no\nid"}),
     ],
 )
 async def test_garbage_costs_the_connection_only(socket_path: Path, garbage: bytes) -> None:
