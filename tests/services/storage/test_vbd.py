@@ -121,7 +121,8 @@ async def test_plugging_gives_the_guest_the_disk(world: World, vdi: Ref[VDI], ca
     assert (record.currently_attached, record.device) == (True, "xvdb")
     assert VbdOperations.UNPLUG in record.allowed_operations
     assert VbdOperations.PLUG not in record.allowed_operations
-    assert world.store.get(vdi).storage_lock
+    assert record.storage_lock and world.store.get(vdi).storage_lock
+    assert record.runtime_properties == {"backend": "phy", "format": "raw"}
 
 
 async def test_unplugging_takes_it_back(world: World, vdi: Ref[VDI], call: Caller) -> None:
@@ -130,8 +131,9 @@ async def test_unplugging_takes_it_back(world: World, vdi: Ref[VDI], call: Calle
     await world.vbd.unplug(call, vbd.ref)
 
     assert world.xen.disks == {}
-    assert not world.store.get(vbd.ref).currently_attached
-    assert not world.store.get(vdi).storage_lock
+    record = world.store.get(vbd.ref)
+    assert (record.currently_attached, record.storage_lock) == (False, False)
+    assert not world.store.get(vdi).storage_lock and not record.runtime_properties
     await world.vdi.resize(call, vdi, 2 << 20)
 
 
@@ -535,6 +537,7 @@ async def test_a_lock_whose_holder_is_gone_falls_at_a_restart(
     await again.disks.restore()
 
     assert not again.store.get(vdi).storage_lock
+    assert not again.store.get(vbd.ref).storage_lock
     await again.disks.attach(vbd.ref)
     await closed(again)
 

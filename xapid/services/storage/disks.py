@@ -78,7 +78,7 @@ class DiskService:
         # All at once, so that one server that does not answer delays no other storage.
         await asyncio.gather(*map(self._replug, plugged))
         for vdi in self.store.all(VDI):
-            await self._record_lock(vdi.ref)
+            await self._record_lock(vdi.ref, *vdi.VBDs)
 
     async def _replug(self, pbd: PBD) -> None:
         name = self.store.get(pbd.SR).name_label
@@ -121,20 +121,30 @@ class DiskService:
         is_cd = record.type is VbdType.CD
         device = self.device_of(record)
         if record.empty or record.VDI == NULL:
-            await self.store.set(vbd, VBD.device, device)
-            return BackendDisk("", "empty", "qdisk")
+            return await self._plugged(vbd, device, BackendDisk("", "empty", "qdisk"))
         writer = record.mode is VbdMode.RW and not is_cd
         if not writer and not is_cd and kind is DomainType.HVM:
             _check_read_only_disk(record)
         access = await self._hold(record.VDI, vbd, "attach", writer=writer)
-        await self.store.set(vbd, VBD.device, device)
         # libxl serves the CD drives of a guest with a device model through qemu alone.
         backend = "qdisk" if is_cd and kind is DomainType.HVM else access.backend
-        return BackendDisk(access.path, access.format, backend, access.direct_io_safe)
+        disk = BackendDisk(access.path, access.format, backend, access.direct_io_safe)
+        return await self._plugged(vbd, device, disk)
+
+    async def _plugged(self, vbd: Ref[VBD], device: str, disk: BackendDisk) -> BackendDisk:
+        """Record what a VBD is in its domain."""
+        async with self.store.transaction() as tx:
+            tx.set(vbd, VBD.device, device)
+            properties = {"backend": disk.backend, "format": disk.format}
+            tx.set(vbd, VBD.runtime_properties, properties)
+        return disk
 
     async def detach(self, vbd: Ref[VBD]) -> None:
         """Let go of the VBD's disk; nothing happens when it is not held."""
         await self._release(vbd)
+        record = self.store.find(VBD, vbd)
+        if record is not None and record.runtime_properties:
+            await self.store.set(vbd, VBD.runtime_properties, {})
 
     def device_of(self, record: VBD) -> str:
         """The name that a guest knows the device by. Raises INVALID_VALUE."""
@@ -194,7 +204,7 @@ class DiskService:
                 undo.add(repository.deactivate, record.location)
             self._held[holder] = Held(lease, access)
             undo.add(self._forget, holder)
-            await self._record_lock(vdi)
+            await self._record_lock(vdi, holder)
             undo.commit()
         return access
 
@@ -217,15 +227,21 @@ class DiskService:
             with storage_errors(vdi.SR, vdi.ref):
                 await repository.deactivate(vdi.location)
             self.repositories.loosened(vdi.SR)
-        await self._record_lock(vdi.ref)
+        await self._record_lock(vdi.ref, holder)
         if held.lease.writer:
             await self.repositories.refresh(vdi.ref)
 
-    async def _record_lock(self, vdi: Ref[VDI]) -> None:
-        """storage_lock says whether somebody may write to the disk."""
-        locked = self.leases.written(vdi)
-        if self.store.get(vdi).storage_lock != locked:
-            await self.store.set(vdi, VDI.storage_lock, locked)
+    async def _record_lock(self, vdi: Ref[VDI], *holders: str) -> None:
+        """storage_lock says whether somebody may write to the disk, and whether a VBD may."""
+        written = self.leases.written(vdi)
+        async with self.store.transaction() as tx:
+            if tx.get(vdi).storage_lock != written:
+                tx.set(vdi, VDI.storage_lock, written)
+            for holder in holders:
+                vbd = tx.find(VBD, Ref(holder))
+                writer = self.leases.writes(vdi, holder)
+                if vbd is not None and vbd.storage_lock != writer:
+                    tx.set(vbd.ref, VBD.storage_lock, writer)
 
     def _check_disk(self, vdi: Ref[VDI], holder: str, *, writer: bool) -> None:
         record = self.store.get(vdi)

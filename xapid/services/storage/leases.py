@@ -54,3 +54,8 @@ class Leases:
     def written(self, vdi: Ref[VDI]) -> bool:
         """Whether somebody may write to the disk."""
         return any(lease.writer for lease in self._by_vdi.get(vdi, {}).values())
+
+    def writes(self, vdi: Ref[VDI], holder: str) -> bool:
+        """Whether this holder may write to the disk."""
+        lease = self._by_vdi.get(vdi, {}).get(holder)
+        return lease is not None and lease.writer
