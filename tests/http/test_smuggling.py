@@ -122,6 +122,14 @@ async def test_a_tunnel_is_not_opened(site: Any) -> None:
     assert site.echo.calls == []
 
 
+async def test_a_request_without_a_target_leaves_no_connection_behind(site: Any) -> None:
+    client = await site.connect()
+
+    client.send(b"CONNECT \n\r\n")
+
+    assert await client.closed()
+
+
 @pytest.mark.parametrize("protocol", [b"websocket", b"h2c", b"TLS/1.2"])
 async def test_another_protocol_is_not_taken_up(site: Any, protocol: bytes) -> None:
     client = await site.connect()

@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
+from yarl import URL
 
 from ..rpc.local_peer import LOCAL_PEER, LocalPeer, read_peer
 
 if TYPE_CHECKING:
+    from aiohttp import StreamReader
+    from aiohttp.abc import AbstractStreamWriter
+    from aiohttp.http_parser import RawRequestMessage
     from aiohttp.web_request import BaseRequest
 
 log = structlog.get_logger(__name__)
@@ -110,7 +114,15 @@ class Connection(RequestHandler):
             # An answer counts as sent when nothing of it is left here, so that deadlines hold.
             # Not 0: over TLS asyncio pauses at that size even where nothing is left, for ever.
             transport.set_write_buffer_limits(high=1)
+        if self._task_handler is not None:
+            self._task_handler.add_done_callback(self._handler_ended)
         self._await_head()
+
+    def _handler_ended(self, handler: asyncio.Task[None]) -> None:
+        """A connection whose handler failed is served by nobody."""
+        if not handler.cancelled() and (error := handler.exception()) is not None:
+            log.error("a connection is given up", exc_info=error)
+            self.abort()
 
     def data_received(self, data: bytes) -> None:
         seen = self._request_count
@@ -196,6 +208,20 @@ def _local_peer(request: BaseRequest) -> LocalPeer | None:
     return read_peer(connection) if connection is not None else None
 
 
+def _request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: RequestHandler,
+    writer: AbstractStreamWriter,
+    task: asyncio.Task[None],
+) -> BaseRequest:
+    """A request; one without a target, which aiohttp's reader lets pass, is for nothing here."""
+    target: URL | None = message.url
+    if target is None:
+        message = message._replace(url=URL())
+    return web.BaseRequest(message, payload, protocol, writer, task, asyncio.get_running_loop())
+
+
 class Server(web.Server):
     """Makes connections that share a handler; on_idle is called when one has answered."""
 
@@ -207,7 +233,7 @@ class Server(web.Server):
             finally:
                 asyncio.get_running_loop().call_soon(on_idle)
 
-        super().__init__(handle)
+        super().__init__(handle, request_factory=_request)
         self._deadlines = deadlines
 
     def connect(
