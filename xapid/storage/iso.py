@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import uuid as uuids
-from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -19,6 +18,7 @@ import structlog
 
 from ..undo import Undo
 from .blocking import Threads
+from .borrowed import Borrowed
 from .directory import Directory, check_path, failures, open_directory, space
 from .driver import (
     Access,
@@ -27,12 +27,9 @@ from .driver import (
     DriverInfo,
     Found,
     LocationInvalid,
-    NewVolume,
     NotSupported,
-    Progress,
     Space,
     Volume,
-    VolumeInUse,
     VolumeLabel,
     VolumeMissing,
 )
@@ -129,8 +126,10 @@ class IsoDriver:
         """Nothing runs but what attached repositories have."""
 
 
-class IsoRepository:
-    """Implements `Repository`; whatever would write raises NotSupported."""
+class IsoRepository(Borrowed):
+    """Implements `Repository`."""
+
+    owner = "the owner of the directory"
 
     def __init__(
         self,
@@ -145,7 +144,6 @@ class IsoRepository:
         self._directory = directory
         self._threads = threads
         self._release = release
-        self._active: Counter[str] = Counter()
 
     async def detach(self) -> None:
         if self._directory.fd < 0:
@@ -193,64 +191,16 @@ class IsoRepository:
     async def look(self, location: str) -> Volume:
         return await self._threads.run(self._look, _check_name(location))
 
-    async def locate(self, uuid: str) -> str:
-        for volume in await self._threads.run(self._scan):
-            if volume.uuid == uuid:
-                return volume.location
-        raise VolumeMissing(uuid)
-
     async def activate(self, location: str, *, writable: bool) -> Access:
         if writable:
             raise NotSupported("discs cannot be written to")
         volume = await self.look(location)
         await self._threads.run(self._check_readable, location)
-        self._active[volume.location] += 1
         return Access(str(self._path / volume.location))
 
     def _check_readable(self, name: str) -> None:
         with failures(f"cannot read {name}"):
             os.close(self._directory.open(name, os.O_RDONLY))
-
-    async def deactivate(self, location: str) -> None:
-        if self._active[location] <= 1:
-            del self._active[location]
-        else:
-            self._active[location] -= 1
-
-    async def describe(self, location: str, label: VolumeLabel) -> None:
-        """Discs have no place for labels; the database remembers them."""
-
-    async def reclaimable(self) -> bool:
-        return False
-
-    async def reclaim(self, progress: Progress) -> None:
-        """Nothing is ever left behind."""
-
-    async def create(self, new: NewVolume) -> Volume:
-        raise NotSupported("discs are put into the directory by its owner")
-
-    async def copy(self, source: Access, new: NewVolume, progress: Progress) -> Volume:
-        raise NotSupported("discs are put into the directory by its owner")
-
-    async def clone(self, location: str, new: NewVolume, progress: Progress) -> Volume:
-        raise NotSupported("a disc never changes, so one is enough")
-
-    async def publish(self, location: str) -> None:
-        raise NotSupported("discs are put into the directory by its owner")
-
-    async def retire(self, location: str) -> None:
-        if self._active[location]:
-            raise VolumeInUse(location)
-        raise NotSupported("discs are removed by the owner of the directory")
-
-    async def reinstate(self, location: str) -> None:
-        raise NotSupported("discs are never taken away")
-
-    async def purge(self, location: str) -> None:
-        raise NotSupported("discs are removed by the owner of the directory")
-
-    async def resize(self, location: str, size: int) -> Volume:
-        raise NotSupported("discs cannot be written to")
 
 
 def _check_name(location: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from .blocking import Threads
+from .borrowed import Borrowed
 from .driver import (
     Access,
     BackendFailure,
@@ -24,9 +25,7 @@ from .driver import (
     DriverInfo,
     Found,
     LocationInvalid,
-    NewVolume,
     NotSupported,
-    Progress,
     Space,
     Volume,
     VolumeLabel,
@@ -129,8 +128,10 @@ class UdevDriver:
         self._threads.close()
 
 
-class UdevRepository:
-    """Implements `Repository`; drives come and go by themselves, so what makes one is refused."""
+class UdevRepository(Borrowed):
+    """Implements `Repository`."""
+
+    owner = "who plugs drives into the host"
 
     def __init__(self, uuid: uuids.UUID, kind: str, sys: Path, dev: Path, threads: Threads) -> None:
         self._uuid = uuid
@@ -170,12 +171,6 @@ class UdevRepository:
     async def look(self, location: str) -> Volume:
         return self._volume(await self._find(location))
 
-    async def locate(self, uuid: str) -> str:
-        for drive in await self._drives():
-            if self._volume(drive).uuid == uuid:
-                return drive.location
-        raise VolumeMissing(uuid)
-
     async def activate(self, location: str, *, writable: bool) -> Access:
         drive = await self._find(location)
         if writable and self._kind == CD:
@@ -183,42 +178,6 @@ class UdevRepository:
         path = str(self._dev / drive.name)
         await self._threads.run(_check_node, path, writable=writable)
         return Access(path)
-
-    async def deactivate(self, location: str) -> None:
-        """Nothing is held."""
-
-    async def describe(self, location: str, label: VolumeLabel) -> None:
-        """Drives have no place for labels; the database remembers them."""
-
-    async def reclaimable(self) -> bool:
-        return False
-
-    async def reclaim(self, progress: Progress) -> None:
-        """Nothing is ever left behind."""
-
-    async def create(self, new: NewVolume) -> Volume:
-        raise NotSupported("drives are plugged into the host")
-
-    async def copy(self, source: Access, new: NewVolume, progress: Progress) -> Volume:
-        raise NotSupported("drives are plugged into the host")
-
-    async def clone(self, location: str, new: NewVolume, progress: Progress) -> Volume:
-        raise NotSupported("drives are plugged into the host")
-
-    async def publish(self, location: str) -> None:
-        raise NotSupported("drives are plugged into the host")
-
-    async def retire(self, location: str) -> None:
-        raise NotSupported("drives are unplugged from the host")
-
-    async def reinstate(self, location: str) -> None:
-        raise NotSupported("drives are plugged into the host")
-
-    async def purge(self, location: str) -> None:
-        raise NotSupported("drives are unplugged from the host")
-
-    async def resize(self, location: str, size: int) -> Volume:
-        raise NotSupported("a drive has the size it has")
 
 
 def _check_node(path: str, *, writable: bool) -> None:
