@@ -1,12 +1,15 @@
-"""Settings that hold for every test, and a real worker for those that want one."""
+"""Settings that hold for every test, and what several kinds of test want: a worker, a disk."""
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import AsyncIterator
+import subprocess
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from xapid.xen.client import XenClient
@@ -32,3 +35,28 @@ async def mock_xen(tmp_path: Path) -> AsyncIterator[XenClient]:
     )
     yield client
     await client.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB."""
+    directory = tmp_path / "disk"
+    directory.mkdir()
+    mounted = os.geteuid() == 0 and not subprocess.call(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", directory], stderr=subprocess.DEVNULL
+    )
+    if not mounted:
+        pytest.skip("needs the right to mount a small file system")
+    yield directory
+    subprocess.check_call(["umount", "--lazy", directory])
+
+
+@pytest.fixture
+def own_log() -> Iterator[None]:
+    """Logging is the whole process's: put it back as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()

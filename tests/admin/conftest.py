@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import structlog
 
 from xapid.admin.backup import Places
 from xapid.config import Backup, Config, Tls
@@ -29,17 +25,6 @@ class Clock:
     def __call__(self) -> datetime:
         self.now += timedelta(hours=1)
         return self.now
-
-
-@pytest.fixture(autouse=True)
-def own_log() -> Iterator[None]:
-    """Logging is the whole process's, and commands configure it: put it back as it was."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -113,17 +98,3 @@ async def vm(store: Store) -> str:
     """The uuid of a VM called "before"."""
     ref = await store.transact(lambda tx: tx.create(VM, {VM.name_label: "before"}))
     return store.get(ref).uuid
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MiB."""
-    directory = tmp_path / "disk"
-    directory.mkdir()
-    mounted = os.geteuid() == 0 and not subprocess.call(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", directory], stderr=subprocess.DEVNULL
-    )
-    if not mounted:
-        pytest.skip("needs the right to mount a small file system")
-    yield directory
-    subprocess.check_call(["umount", "--lazy", directory])

@@ -15,6 +15,8 @@ from xapid.db.store import Store
 
 from .conftest import Host
 
+pytestmark = pytest.mark.usefixtures("own_log")  # commands configure it
+
 
 @pytest.fixture
 def place(host: Host) -> list[str]:

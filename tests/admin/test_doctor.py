@@ -484,6 +484,7 @@ def test_xenstore_is_really_asked_on_a_host_that_has_it(made: Made) -> None:
     assert "No such file" in finding.found
 
 
+@pytest.mark.usefixtures("own_log")
 def test_the_command_writes_lines_or_json_and_its_exit_code_says_if_all_is_well(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,16 +19,7 @@ from xapid import log
 from xapid.journal import Journal, leads_to_journal
 from xapid.xenworker.log import Log as WorkerLog
 
-
-@pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    """Logging is the whole process's: put it back as it was."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("own_log")
 
 
 def test_a_line_names_its_context() -> None:

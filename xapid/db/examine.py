@@ -14,7 +14,7 @@ import orjson
 
 from ..datamodel.declare import NULL, Class, Ref
 from . import schema
-from .failures import CannotOpen, DatabaseDamaged, DiskRefused, NotOurDatabase
+from .failures import DatabaseDamaged, DiskRefused, NotOurDatabase
 from .layout import Layout, layouts_of
 from .writer import Stored, load
 
@@ -128,10 +128,3 @@ def _lost_fields(layout: Layout, ref: str, body: bytes, known: Mapping[str, Ref[
         return []
     before, after = orjson.loads(body), orjson.loads(taken)
     return sorted(name for name in after if name in before and before[name] != after[name])
-
-
-def first_fault(findings: Findings) -> CannotOpen | None:
-    """The findings as the error of whoever needs the database whole."""
-    if not findings.faults:
-        return None
-    return DatabaseDamaged(f"the database is damaged: {findings.faults[0]}")
