@@ -248,7 +248,7 @@ class VolumeGroup:
     async def extend(self, location: str, size: int) -> None:
         each = (await self._listing(afresh=False)).get(location)
         becomes = {} if each is None else {location: replace(each, size=size)}
-        words = ("--size", f"{size}b")
+        words = ("--noudevsync", "--size", f"{size}b")
         await self._change_disks("lvextend", words, (location,), becomes=becomes)
 
     async def remove_disk(self, *locations: str) -> None:
