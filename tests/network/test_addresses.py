@@ -92,16 +92,16 @@ def test_the_name_servers_are_replaced_and_nothing_else(tmp_path: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o644
 
 
-def pretended_client(where: Path) -> Callable[[str, Path], list[str]]:
+def pretended_client(where: Path) -> Callable[[str, Path, int], list[str]]:
     """A client that gives the interface an address and stays, or goes when told to."""
     script = where / "client"
     script.write_text(
-        f"#!/bin/sh\necho $$ >>{where}/started\n"
+        f"#!/bin/sh\n[ $2 = $IF_METRIC ] && echo $$ >>{where}/started\n"
         "ip address add 10.3.0.7/24 dev $1 2>/dev/null\n"
         "exec sleep 1000\n"
     )
     script.chmod(0o755)
-    return lambda name, files: [str(script), name]
+    return lambda name, files, metric: [str(script), name, str(metric)]
 
 
 def test_a_dhcp_client_is_kept_alive_and_found_again(tmp_path: Path) -> None:
@@ -118,13 +118,13 @@ def test_a_dhcp_client_is_kept_alive_and_found_again(tmp_path: Path) -> None:
         command = pretended_client(tmp_path)
         first = KernelAddresses(tmp_path, client=command)
         await first.set_static("eth0", FIRST, OTHER_METRIC)
-        await first.start_dhcp("eth0")
+        await first.start_dhcp("eth0", OTHER_METRIC)
         leased = await first.leased("eth0", within_s=10)
         assert (leased.ip, leased.netmask) == ("10.3.0.7", "255.255.255.0")
         await first.close()
 
         second = KernelAddresses(tmp_path, client=command)
-        await second.start_dhcp("eth0")
+        await second.start_dhcp("eth0", OTHER_METRIC)
         assert (await second.leased("eth0", within_s=10)).ip == "10.3.0.7"
         assert len(starts()) == 1
 
@@ -145,13 +145,13 @@ def test_without_a_client_there_is_no_lease(tmp_path: Path) -> None:
     client._command = None
 
     with pytest.raises(NoLease, match="dhclient"):
-        client.start()
+        client.start(OTHER_METRIC)
 
 
 def test_without_a_server_there_is_no_lease() -> None:
     async def scenario(addresses: Any) -> None:
         addresses.lease = None
-        await addresses.start_dhcp("eth0")
+        await addresses.start_dhcp("eth0", OTHER_METRIC)
         with pytest.raises(NoLease):
             await addresses.leased("eth0")
 

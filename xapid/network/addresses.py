@@ -43,9 +43,10 @@ class Addresses(Protocol):
     async def set_static(self, name: str, address: Address, metric: int) -> None:
         """Give the interface this address alone, and the default route of this metric."""
 
-    async def start_dhcp(self, name: str) -> None:
+    async def start_dhcp(self, name: str, metric: int) -> None:
         """Have a DHCP client for the interface, kept alive; one that runs already goes on.
 
+        metric: of the default route that it sets.
         Raises NoLease when none is installed.
         """
 

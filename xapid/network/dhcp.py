@@ -20,22 +20,25 @@ log = structlog.get_logger(__name__)
 
 AGAIN_AFTER_S: Final = (1.0, 2.0, 5.0, 15.0, 60.0)
 END_WITHIN_S: Final = 5.0
+METRIC: Final = "IF_METRIC"
+"""The variable from which the distribution's scripts take the metric of a route."""
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
-Command = Callable[[str, Path], Sequence[str]]
+Command = Callable[[str, Path, int], Sequence[str]]
+"""Interface, the files' beginning, and the metric of the default route."""
 
 
-def _dhclient(name: str, leases: Path) -> Sequence[str]:
+def _dhclient(name: str, leases: Path, metric: int) -> Sequence[str]:
     # Where its AppArmor profile lets it write.
     kept = f"dhclient.{leases.name}"
     files = ("-pf", f"/run/{kept}.pid", "-lf", f"/var/lib/dhcp/{kept}.leases")
-    return ("dhclient", "-4", "-d", "-q", *files, name)
+    return ("dhclient", "-4", "-d", "-q", "-e", f"{METRIC}={metric}", *files, name)
 
 
-def _dhcpcd(name: str, leases: Path) -> Sequence[str]:
-    return ("dhcpcd", "-4", "-B", "-q", "-p", name)
+def _dhcpcd(name: str, leases: Path, metric: int) -> Sequence[str]:
+    return ("dhcpcd", "-4", "-B", "-q", "-p", "-m", str(metric), name)
 
 
-def _udhcpc(name: str, leases: Path) -> Sequence[str]:
+def _udhcpc(name: str, leases: Path, metric: int) -> Sequence[str]:
     return ("udhcpc", "-f", "-i", name, "-t", "5", "-T", "2", "-A", "10")
 
 
@@ -61,15 +64,19 @@ class DhcpClient:
         self._command = command or find_client()
         self._files = directory / f"dhcp-{name}"
         self._task: asyncio.Task[None] | None = None
-        self._pid = 0
+        self._pid = self._metric = 0
 
     @property
     def runs(self) -> bool:
         """Whether a client of ours runs for the interface."""
         return bool(self._pid or self._recorded())
 
-    def start(self) -> None:
-        """Find the client that runs, or start one, and start it again when it ends."""
+    def start(self, metric: int) -> None:
+        """Find the client that runs, or start one, and start it again when it ends.
+
+        metric: of its default route, from its next start on.
+        """
+        self._metric = metric
         if self._command is None:
             raise NoLease(f"no DHCP client is installed: one of {', '.join(CLIENTS)} is needed")
         if self._task is None or self._task.done():
@@ -110,12 +117,12 @@ class DhcpClient:
             await asyncio.sleep(wait)
 
     async def _run(self, command: Command) -> None:
-        arguments = command(self.name, self._files)
+        arguments = command(self.name, self._files, self._metric)
         try:
             process = await asyncio.create_subprocess_exec(
                 *arguments,
                 cwd="/",
-                env={"PATH": PATH, "LC_ALL": "C.UTF-8"},
+                env={"PATH": PATH, "LC_ALL": "C.UTF-8", METRIC: str(self._metric)},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.DEVNULL,

@@ -62,14 +62,14 @@ class KernelAddresses:
         if address.gateway:
             await self._route(name, address.gateway, metric)
 
-    async def start_dhcp(self, name: str) -> None:
+    async def start_dhcp(self, name: str, metric: int) -> None:
         client = self._clients.get(name)
         if client is None:
             await asyncio.to_thread(self._state.mkdir, mode=0o700, parents=True, exist_ok=True)
             client = self._clients[name] = DhcpClient(name, self._state, self._command)
         if not client.runs:
             await self._take_all(name)
-        client.start()
+        client.start(metric)
 
     async def leased(self, name: str, within_s: float = LEASE_WITHIN_S) -> Address:
         try:

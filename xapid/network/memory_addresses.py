@@ -34,11 +34,12 @@ class MemoryAddresses:
         self.metrics[name] = metric
         self.changed(name)
 
-    async def start_dhcp(self, name: str) -> None:
+    async def start_dhcp(self, name: str, metric: int) -> None:
         await self._check(name)
         if name not in self.clients:
             self.addresses.pop(name, None)
         self.clients.add(name)
+        self.metrics[name] = metric
         if self.lease is not None:
             self.addresses[name] = self.lease
             self.changed(name)

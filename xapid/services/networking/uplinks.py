@@ -205,12 +205,12 @@ class Uplinks:
         One by DHCP comes later: see `leased`.
         """
         mode = pif.ip_configuration_mode
+        metric = MANAGEMENT_METRIC if pif.management else OTHER_METRIC
         if mode is IpConfigurationMode.STATIC:
-            metric = MANAGEMENT_METRIC if pif.management else OTHER_METRIC
             address = Address(pif.IP, pif.netmask, pif.gateway)
             await self.addresses.set_static(bridge, address, metric)
         elif mode is IpConfigurationMode.DHCP:
-            await self.addresses.start_dhcp(bridge)
+            await self.addresses.start_dhcp(bridge, metric)
         elif not self._adopted(await self.bridges.look(bridge)):
             await self.addresses.clear(bridge)
         if mode is not IpConfigurationMode.NONE and pif.DNS:
