@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import Callable
@@ -109,6 +110,9 @@ async def _feed(target: Any, count: int, watch: Watch, tell: Callable[[str], Non
             tell(f"{target.name}: {number} of {count}")
     if pending:
         await asyncio.wait(pending)
+    gc.collect()  # what tasks failed with is told when they are thrown away
+    if late := watch.taken():
+        outcome.wrong.append((count, "; ".join(late)[:1000], b""))
     outcome.inputs, outcome.good = count, target.read
     outcome.seconds = time.monotonic() - began
     return outcome
