@@ -10,11 +10,13 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+
+from xapid.__main__ import main
 
 from .conftest import PATIENCE_S, Client, Daemon, Failure, vm_values
 
@@ -59,11 +61,17 @@ def try_to_start(daemon: Daemon) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-def administer(daemon: Daemon, *arguments: str) -> str:
-    command = [sys.executable, "-m", "xapid", *arguments, "--state-dir", str(daemon.state)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def administer(
+    daemon: Daemon, capsys: pytest.CaptureFixture[str], own_log: None
+) -> Callable[..., str]:
+    """Runs a command of an administrator that has to succeed; gives what it writes."""
+
+    def run(*arguments: str) -> str:
+        assert main([*arguments, "--state-dir", str(daemon.state)]) == 0
+        return capsys.readouterr().out
+
+    return run
 
 
 def running_guest(client: Client) -> str:
@@ -85,11 +93,11 @@ def execute(path: Path, statement: str) -> None:
 
 
 def test_a_database_that_cannot_be_used_is_refused_and_a_backup_finds_the_guests_again(
-    daemon: Daemon,
+    daemon: Daemon, administer: Callable[..., str]
 ) -> None:
     client = daemon.client()
     vm: str = client("VM.create", vm_values(name_label="guest"))
-    backup = administer(daemon, "backup", "create").partition(":")[0]  # of a halted guest
+    backup = administer("backup", "create").partition(":")[0]  # of a halted guest
     client("VM.start", vm, False, False)
     domid = domain_of(client, vm)
     assert try_to_start(daemon)[0] == EX_TEMPFAIL  # the daemon that runs holds it
@@ -108,7 +116,7 @@ def test_a_database_that_cannot_be_used_is_refused_and_a_backup_finds_the_guests
     assert code == EX_CONFIG and "damaged" in told and "xapid backup restore" in told
     assert path.read_bytes() == damaged
 
-    administer(daemon, "backup", "restore", backup)
+    administer("backup", "restore", backup)
     daemon.start()
     client = daemon.client()
     assert domain_of(client, vm) == domid

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace, config: Config) -> int:
     try:
         return RUNS[arguments.run](arguments, config)
     except StoreInUse as error:
-        return _fail(f"{error} (systemctl stop xapid). Guests go on")
+        return _fail(f"{error} (systemctl stop xapid.socket xapid). Guests go on")
     except (BackupFailed, CannotOpen, ArchiveDamaged) as error:
         return _fail(str(error))
     except BrokenPipeError:
@@ -99,7 +99,7 @@ def restore_backup(arguments: argparse.Namespace, config: Config) -> int:
         return 0
     aside = backup.restore(places, plan)
     _say(f"restored; what was there before is in {aside}")
-    _say("now: systemctl start xapid (running guests are found again)")
+    _say("now: systemctl start xapid.socket xapid (running guests are found again)")
     return 0
 
 
