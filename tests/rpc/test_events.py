@@ -84,7 +84,7 @@ def test_next_wakes_at_once(front: Any) -> None:
 
 async def registered_waiter(front: Any) -> None:
     """Return once somebody waits for the feed."""
-    while front.store.feed._changed is None:  # noqa: ASYNC110 - it tells nobody
+    while not front.store.feed._waiting:  # noqa: ASYNC110 - it tells nobody
         await asyncio.sleep(0)
 
 

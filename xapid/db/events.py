@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -66,7 +67,7 @@ class EventFeed:
         self._floor = first_id  # stands for all that happened before this run
         self._ring: list[StoredEvent | None] = [None] * size
         self._newest: WeakValueDictionary[str, _Newest] = WeakValueDictionary()
-        self._changed: asyncio.Future[None] | None = None
+        self._waiting: set[asyncio.Future[bool]] = set()
         self.current_id = first_id
 
     def append(
@@ -82,9 +83,18 @@ class EventFeed:
                 Operation.ADD if old is None else Operation.DEL if new is None else Operation.MOD
             )
             self._add(record, operation, timestamp)
-        if self.current_id != before and self._changed is not None:
-            self._changed.set_result(None)
-            self._changed = None
+        if self.current_id != before:
+            self._wake(for_good=False)
+
+    def end_waiting(self) -> None:
+        """Let all who wait return, although nothing happened."""
+        self._wake(for_good=True)
+
+    def _wake(self, *, for_good: bool) -> None:
+        waiting, self._waiting = self._waiting, set()
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(for_good)
 
     def _add(self, record: Class, operation: Operation, timestamp: datetime) -> None:
         newest = self._newest.get(record.ref)
@@ -116,10 +126,25 @@ class EventFeed:
             return [event for event in events if event is not None]
         return [event for event in events if event is not None and event.class_name in classes]
 
-    async def wait(self, after_id: int) -> None:
-        """Return as soon as there is an event after `after_id`, of whatever class."""
+    async def wait(self, after_id: int, *, until: float = math.inf) -> None:
+        """Return as soon as there is an event after `after_id`, of whatever class.
+
+        until: the loop's time at which to return in any case.
+        """
+        loop = asyncio.get_running_loop()
         while self.current_id <= after_id:
-            if self._changed is None:
-                self._changed = asyncio.get_running_loop().create_future()
-            # A waiter that is cancelled must not cancel what the others wait for.
-            await asyncio.shield(self._changed)
+            waiter = loop.create_future()
+            timer = loop.call_at(until, _give_up, waiter) if until < math.inf else None
+            self._waiting.add(waiter)
+            try:
+                if await waiter:
+                    return
+            finally:
+                self._waiting.discard(waiter)
+                if timer is not None:
+                    timer.cancel()
+
+
+def _give_up(waiter: asyncio.Future[bool]) -> None:
+    if not waiter.done():
+        waiter.set_result(True)

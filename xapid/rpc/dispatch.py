@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import Any, Final
 
@@ -419,12 +420,19 @@ def _check_implemented(route: Route) -> None:
         raise NotImplementedYet(route.method.name)
 
 
+def _end(waiter: asyncio.Future[None], _: asyncio.Future[Any]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
 async def _settled(runner: asyncio.Future[Any]) -> None:
     """Wait for a handler; whoever cancels the wait cancels the handler and still sees it end."""
     cancelled: asyncio.CancelledError | None = None
     while not runner.done():
+        ended = runner.get_loop().create_future()
+        runner.add_done_callback(partial(_end, ended))
         try:
-            await asyncio.wait((runner,))
+            await ended
         except asyncio.CancelledError as error:
             cancelled = error
             runner.cancel()

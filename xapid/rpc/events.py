@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Any, Final
 
 from ..datamodel.errors import (
@@ -42,11 +41,12 @@ class Events:
         self._sessions = sessions
         self._wait_s = wait_s
         self._told: dict[int, Event] = {}
-        self._stopping = asyncio.Event()
+        self._stopping = False
 
     def stop(self) -> None:
         """Let those who wait go at once, and nobody wait any more."""
-        self._stopping.set()
+        self._stopping = True
+        self._feed.end_waiting()
 
     @implements_static(Event.register)
     async def register(self, call: Call, classes: tuple[str, ...]) -> None:
@@ -77,9 +77,9 @@ class Events:
         deadline = loop.time() + self._wait_s
         while True:
             found = self._read(call, live)
-            if found or self._stopping.is_set() or loop.time() >= deadline:
+            if found or self._stopping or loop.time() >= deadline:
                 return await self._encoded(found)
-            await self._wait(live.subscription, deadline)
+            await self._feed.wait(self._feed.current_id, until=deadline)
             live = self._live(call)  # it may have been ended meanwhile
 
     def _read(self, call: Call, live: LiveSession) -> list[StoredEvent]:
@@ -110,19 +110,6 @@ class Events:
         while len(self._told) > TOLD_KEPT:
             del self._told[next(iter(self._told))]
         return tuple(events)
-
-    async def _wait(self, now: Subscription | None, deadline: float) -> None:
-        position = now.position if now else self._feed.current_id
-        change = asyncio.ensure_future(self._feed.wait(position))
-        stop = asyncio.ensure_future(self._stopping.wait())
-        left = deadline - asyncio.get_running_loop().time()
-        try:
-            await asyncio.wait((change, stop), timeout=left, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for waiting in (change, stop):
-                waiting.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await waiting
 
     def _live(self, call: Call) -> LiveSession:
         live = self._sessions.find(call.session)
