@@ -22,10 +22,10 @@ FROM debian:13-slim
 RUN apt-get update \
  && apt-get install -y --no-install-recommends e2fsprogs python3 qemu-utils \
  && rm -rf /var/lib/apt/lists/* \
- && useradd --uid 64999 --home-dir /var/lib/xapid --create-home --skel /dev/null xapid
+ && useradd --uid 10001 --home-dir /var/lib/xapid --create-home --skel /dev/null xapid
 COPY --from=build /opt/xapid /opt/xapid
 ENV PATH=/opt/xapid/bin:$PATH
-USER 64999
+USER 10001
 VOLUME /var/lib/xapid
 EXPOSE 8443
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s \

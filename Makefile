@@ -7,7 +7,7 @@ FUZZ_INPUTS ?= 1000000
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run check test test-xen torture fuzz bench lock sdist wheel docs man deb clean
+.PHONY: help venv run check test test-xen torture fuzz bench lock sdist wheel docs man deb try-image clean
 
 help:
 	@echo "make run       set up and start xapid on the mock: state in ./.xapid, https://127.0.0.1:8443"
@@ -25,6 +25,7 @@ help:
 	@echo "make sdist     build dist/xapid-*.tar.gz, the sources"
 	@echo "make wheel     build dist/*.whl from it, for this Python and this Xen"
 	@echo "make deb       build dist/xapid_*.deb for this release of Debian"
+	@echo "make try-image replay the Dockerfile in chroots, and try what comes out (root)"
 	@echo "make lock      resolve the dependencies again"
 
 venv: .venv/installed
@@ -100,6 +101,9 @@ wheel: sdist
 
 deb:
 	tools/build-deb
+
+try-image: venv
+	$(BIN)/python tests/service/replay_dockerfile.py
 
 lock:
 	$(BIN)/python -m pip install -q uv
