@@ -212,6 +212,31 @@ def test_changes_are_heard(play: Play) -> None:
     play(scenario)
 
 
+def test_a_route_that_another_program_sets_is_heard() -> None:
+    async def scenario() -> None:
+        from pyroute2 import AsyncIPRoute
+
+        heard: asyncio.Queue[str] = asyncio.Queue()
+        async with AsyncIPRoute() as netlink:
+            await need(netlink, "bridge")
+            await add_card(netlink, "eth0")
+            index = (await netlink.link("get", ifname="eth0"))[0]["index"]
+            await netlink.link("set", index=index, state="up")
+            await netlink.addr("add", index=index, address="10.1.0.5", prefixlen=24)
+            links = KernelLinks(Sysfs(is_hardware=is_card))
+            following = asyncio.create_task(links.follow(heard.put_nowait))
+            assert await heard.get() == "", "what happened before"
+
+            await netlink.route("add", dst="0.0.0.0/0", gateway="10.1.0.1", oif=index)
+
+            async with asyncio.timeout(5):
+                assert await heard.get() == "eth0"
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+    in_namespace(scenario)
+
+
 def test_what_passes_is_counted() -> None:
     async def scenario(world: OnKernel) -> None:
         found = await world.links.counters(["eth0", "eth9", "../eth1"])

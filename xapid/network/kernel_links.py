@@ -35,7 +35,7 @@ LAYER_2_3: Final = 2
 BONDING: Final = Path("/sys/class/net/bonding_masters")
 LOAD_WITHIN_S: Final = 30.0
 
-RTMGRP_LINK, RTMGRP_IPV4_IFADDR = 0x1, 0x10
+RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE = 0x1, 0x10, 0x40
 EVENT_BUFFER: Final = 4 << 20  # bytes
 
 
@@ -147,7 +147,7 @@ class KernelLinks:
         from pyroute2 import AsyncIPRoute  # type: ignore[import-untyped]
 
         async with AsyncIPRoute(rcvbuf=EVENT_BUFFER) as events:
-            await events.bind(groups=RTMGRP_LINK | RTMGRP_IPV4_IFADDR)
+            await events.bind(groups=RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE)
             changed("")  # what happened before we listened
             while True:
                 try:
@@ -205,6 +205,6 @@ def _name_in(message: Any) -> str:
     if name:
         return str(name)
     try:
-        return socket.if_indextoname(message["index"])
-    except (KeyError, OSError):
+        return socket.if_indextoname(message.get_attr("RTA_OIF") or message.get("index", 0))
+    except OSError:
         return ""

@@ -140,7 +140,7 @@ class Links(Protocol):
         """What passed through these interfaces; those that are gone are left out."""
 
     async def follow(self, changed: Callable[[str], None]) -> None:
-        """Tell, until cancelled, each interface whose state or address changes; "" for any."""
+        """Tell, until cancelled, whose state, address or route changes; "" for any interface."""
 
     async def close(self) -> None:
         """Let go of the kernel; interfaces stay as they are."""
