@@ -16,6 +16,7 @@ from xapid.storage.blocking import Threads
 from xapid.storage.driver import NewVolume, StorageTimeout
 from xapid.storage.file import FileDriver
 from xapid.storage.homes import Home
+from xapid.storage.served import NO_SERVERS
 
 DEAD_SERVER = Path(__file__).with_name("dead_server.py")
 
@@ -83,7 +84,7 @@ async def test_a_cancelled_request_to_a_dead_server_ends(
     threads = Threads("the dead server", deadline_s=0.3)
     home = Home("location", PurePosixPath(point), "raw")
 
-    waiting = asyncio.create_task(home.attach(str(uuids.uuid4()), None, threads))
+    waiting = asyncio.create_task(home.attach(str(uuids.uuid4()), None, threads, NO_SERVERS))
     await asyncio.sleep(0)
     waiting.cancel()
 

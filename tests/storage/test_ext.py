@@ -58,11 +58,6 @@ def config(device: Path) -> dict[str, str]:
     return {"device": str(device)}
 
 
-@pytest.fixture
-def sr() -> str:
-    return str(uuids.uuid4())
-
-
 async def test_an_empty_device_becomes_a_repository_that_comes_back(
     driver: ExtDriver, config: dict[str, str], points: Path, sr: str
 ) -> None:

@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import uuid as uuids
-from collections.abc import AsyncIterator
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -36,49 +35,13 @@ from xapid.storage.file import FileDriver
 from xapid.storage.images import FileRepository
 
 from .mortal import NEW, OLD, lived_through
+from .volumes import MIB, new_volume, published
 
-MIB = 1 << 20
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(xapid.__file__).parents[1])}
-
-
-def new_volume(size: int = MIB, **label: object) -> NewVolume:
-    return NewVolume(str(uuids.uuid4()), size, VolumeLabel(**label))  # type: ignore[arg-type]
-
-
-@pytest.fixture
-async def driver() -> AsyncIterator[FileDriver]:
-    driver = FileDriver()
-    yield driver
-    await driver.close()
-
-
-@pytest.fixture
-def sr() -> str:
-    return str(uuids.uuid4())
-
-
-@pytest.fixture
-async def repository(driver: FileDriver, tmp_path: Path, sr: str) -> AsyncIterator[FileRepository]:
-    config = {"location": str(tmp_path / "disks")}
-    await driver.create(sr, config, "local")
-    repository = await driver.attach(sr, config)
-    yield repository
-    await repository.detach()
-
-
-@pytest.fixture
-def disks(tmp_path: Path) -> Path:
-    return tmp_path / "disks"
 
 
 def names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
-
-
-async def published(repository: FileRepository, new: NewVolume) -> str:
-    volume = await repository.create(new)
-    await repository.publish(volume.location)
-    return volume.location
 
 
 async def locations(repository: FileRepository, *known: str) -> set[str]:
@@ -127,7 +90,7 @@ async def test_a_scan_finds_volumes_with_their_labels_after_the_database_was_los
     (found,) = await again.scan(())
     await again.detach()
 
-    assert (found.uuid, found.virtual_size, found.label) == (new.uuid, MIB, new.label)
+    assert (found.uuid, found.virtual_size, found.label) == (new.uuid, new.size, new.label)
 
 
 async def test_a_scan_never_invents_a_disk(repository: FileRepository, disks: Path) -> None:

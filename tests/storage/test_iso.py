@@ -39,11 +39,6 @@ def discs(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def sr() -> str:
-    return str(uuids.uuid4())
-
-
-@pytest.fixture
 async def repository(driver: IsoDriver, discs: Path, sr: str) -> AsyncIterator[IsoRepository]:
     config = {"location": str(discs)}
     await driver.create(sr, config, "discs")

@@ -10,7 +10,6 @@ import struct
 import subprocess
 import time
 import uuid as uuids
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -20,12 +19,10 @@ from xapid.storage.driver import (
     Access,
     BackendFailure,
     ConfigInvalid,
-    NewVolume,
     NotSupported,
     RepositoryNotEmpty,
     ShrinkRefused,
     VolumeExists,
-    VolumeLabel,
     VolumeMissing,
     no_progress,
 )
@@ -34,6 +31,7 @@ from xapid.storage.images import FileRepository
 from xapid.storage.qcow2 import read_header
 
 from .images import MIB, fill, flaws, info, needs_qemu_img, shows
+from .volumes import cloned, names, new_volume, published, removed
 
 pytestmark = needs_qemu_img
 
@@ -42,39 +40,9 @@ TIB = 1 << 40
 OTHER = "00000000-0000-4000-8000-000000000001.qcow2"
 
 
-def new_volume(size: int = 8 * MIB, **label: object) -> NewVolume:
-    return NewVolume(str(uuids.uuid4()), size, VolumeLabel(**label))  # type: ignore[arg-type]
-
-
 @pytest.fixture
-async def driver() -> AsyncIterator[FileDriver]:
-    driver = FileDriver()
-    yield driver
-    await driver.close()
-
-
-@pytest.fixture
-def sr() -> str:
-    return str(uuids.uuid4())
-
-
-@pytest.fixture
-def disks(tmp_path: Path) -> Path:
-    return tmp_path / "disks"
-
-
-@pytest.fixture
-async def repository(driver: FileDriver, disks: Path, sr: str) -> AsyncIterator[FileRepository]:
-    config = {"location": str(disks), "format": "qcow2"}
-    await driver.create(sr, config, "local")
-    repository = await driver.attach(sr, config)
-    await repository.scan(())
-    yield repository
-    await repository.detach()
-
-
-def names(directory: Path) -> set[str]:
-    return {path.name for path in directory.iterdir()} - {"xapid-sr.json"}
+def form() -> str:
+    return "qcow2"
 
 
 def bases(directory: Path) -> set[str]:
@@ -83,24 +51,6 @@ def bases(directory: Path) -> set[str]:
 
 def files_of(*locations: str) -> set[str]:
     return {name for at in locations for name in (at, at.replace(".qcow2", ".json"))}
-
-
-async def published(repository: FileRepository, new: NewVolume | None = None) -> str:
-    volume = await repository.create(new or new_volume())
-    await repository.publish(volume.location)
-    return volume.location
-
-
-async def cloned(repository: FileRepository, location: str) -> str:
-    size = (await repository.look(location)).virtual_size
-    volume = await repository.clone(location, new_volume(size), no_progress)
-    await repository.publish(volume.location)
-    return volume.location
-
-
-async def removed(repository: FileRepository, location: str) -> None:
-    await repository.retire(location)
-    await repository.purge(location)
 
 
 async def test_a_new_volume_is_private_and_empty_and_what_qemu_calls_qcow2(
@@ -326,18 +276,28 @@ async def test_a_merge_of_a_disk_that_has_grown_keeps_its_size(
     assert shows(disks / original, 2, at=15 * MIB)
 
 
-async def test_a_merge_gives_way_to_whoever_wants_the_disk(
-    repository: FileRepository, disks: Path
-) -> None:
+async def large_to_merge(repository: FileRepository, disks: Path) -> str:
+    """A disk with 200 MiB that are to be merged with the base below."""
     original = await published(repository, new_volume(256 * MIB))
     fill(disks / original, 1)
     snapshot = await cloned(repository, original)
     fill(disks / original, 2, at=MIB, size=200 * MIB)
     await removed(repository, snapshot)
-    started = asyncio.Event()
+    return original
 
+
+async def merging_began(repository: FileRepository) -> asyncio.Task[None]:
+    started = asyncio.Event()
     merging = asyncio.create_task(repository.reclaim(lambda _fraction: started.set()))
     await started.wait()
+    return merging
+
+
+async def test_a_merge_gives_way_to_whoever_wants_the_disk(
+    repository: FileRepository, disks: Path
+) -> None:
+    original = await large_to_merge(repository, disks)
+    merging = await merging_began(repository)
     access = await repository.activate(original, writable=True)
     fill(Path(access.path), 3)  # QEMU's own lock shows that nobody else has it open
     await merging
@@ -352,15 +312,8 @@ async def test_a_merge_gives_way_to_whoever_wants_the_disk(
 
 
 async def test_a_cancelled_merge_loses_nothing(repository: FileRepository, disks: Path) -> None:
-    original = await published(repository, new_volume(256 * MIB))
-    fill(disks / original, 1)
-    snapshot = await cloned(repository, original)
-    fill(disks / original, 2, at=MIB, size=200 * MIB)
-    await removed(repository, snapshot)
-    started = asyncio.Event()
-
-    merging = asyncio.create_task(repository.reclaim(lambda _fraction: started.set()))
-    await started.wait()
+    original = await large_to_merge(repository, disks)
+    merging = await merging_began(repository)
     merging.cancel()
     with pytest.raises(asyncio.CancelledError):
         await merging
