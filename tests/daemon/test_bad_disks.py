@@ -5,7 +5,9 @@ Guests go on meanwhile. Needs root, and the right to mount.
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,6 +95,14 @@ def execute(path: Path, statement: str) -> None:
         database.commit()
 
 
+def record(path: Path, ref: str) -> dict[str, Any]:
+    """An object as the database of a stopped daemon has it."""
+    with closing(sqlite3.connect(path)) as database:
+        [(body,)] = database.execute("SELECT body FROM object WHERE ref = ?", (ref,)).fetchall()
+    found: dict[str, Any] = json.loads(body)
+    return found
+
+
 def test_a_database_that_cannot_be_used_is_refused_and_a_backup_finds_the_guests_again(
     daemon: Daemon, administer: Callable[..., str]
 ) -> None:
@@ -145,12 +156,9 @@ def test_a_full_disk_refuses_changes_only_and_only_as_long_as_it_is_full() -> No
         ballast.unlink()
         client("VM.set_name_label", vm, "again")
         daemon.stop()
-        daemon.start()
-        client = daemon.client()
-        assert client("VM.get_name_label", vm) == "again"
-        assert client("VM.get_name_description", vm) == kept
-        assert domain_of(client, vm) == domid
-        daemon.stop()
+        stored = record(place / "state.db", vm)
+        assert (stored["name_label"], stored["name_description"]) == ("again", kept)
+        assert (stored["power_state"], stored["domid"]) == ("Running", int(domid))
 
 
 def test_a_disk_that_becomes_read_only_refuses_changes_and_loses_none() -> None:
@@ -172,10 +180,11 @@ def test_a_disk_that_becomes_read_only_refuses_changes_and_loses_none() -> None:
         daemon.stop()
         code, told = try_to_start(daemon)
         assert code == EX_IOERR and "read-only" in told and "Guests go on" in told
-        image = place.parent / "image"
-        subprocess.run(["umount", place], check=True)
-        subprocess.run(["e2fsck", "-p", image], check=False, capture_output=True)
-        mount("-o", "loop", image, place)
+        # A copy: the kernel may still know the old file system, where another namespace has it.
+        mended = shutil.copy(place.parent / "image", place.parent / "mended")
+        subprocess.run(["umount", "--lazy", place], check=True)
+        subprocess.run(["e2fsck", "-p", mended], check=False, capture_output=True)
+        mount("-o", "loop", mended, place)
         daemon.start()
         client = daemon.client()
         assert client("VM.get_name_label", vm) == "kept"
