@@ -33,6 +33,10 @@ class Group:
     tags: frozenset[str] = frozenset()
     disks: dict[str, Disk] = field(default_factory=dict)
 
+    @property
+    def free(self) -> int:
+        return self.size - sum(disk.size for disk in self.disks.values() if not disk.pool)
+
 
 class Killed(Exception):  # noqa: N818
     """The daemon died before this program began."""
@@ -98,9 +102,7 @@ class PlayedLvm:
                 "vg_name": name,
                 "vg_tags": ",".join(sorted(group.tags)),
                 "vg_size": str(group.size),
-                "vg_free": str(
-                    group.size - sum(d.size for d in group.disks.values() if not d.pool)
-                ),
+                "vg_free": str(group.free),
                 "lv_count": str(len(group.disks)),
             }
             for name, group in self.groups.items()
@@ -109,6 +111,7 @@ class PlayedLvm:
 
     def _pvs(self, options: dict[str, list[str]], names: list[str]) -> str:
         row = {"dev_size": self.size, "pe_start": 5 * EXTENT, "pv_size": self.group.size}
+        row["vg_free"] = self.group.free
         return self._report("pv", options["options"][0], [{k: str(v) for k, v in row.items()}])
 
     def _lvs(self, options: dict[str, list[str]], names: list[str]) -> str | Finished:
@@ -187,7 +190,7 @@ class PlayedLvm:
         elif "virtualsize" in options:
             disks[name] = Disk(_bytes(options["virtualsize"]), tags, "pool")
         else:
-            disks[name] = Disk(_bytes(options["size"]), tags, active=True)
+            disks[name] = Disk(_bytes(options["size"]), tags)
         return None
 
     def _lvchange(self, options: dict[str, list[str]], names: list[str]) -> Finished | None:

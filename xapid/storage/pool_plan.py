@@ -42,10 +42,8 @@ def plan_pool(free: int) -> PoolPlan:
 def plan_growth(free: int, chunk: int) -> tuple[int, int]:
     """How many bytes a pool's data and its metadata grow by in `free` bytes of its group.
 
-    What repairs the metadata grows with it. Less than a pool could be made of is left alone.
+    free: SMALLEST at least. What repairs the metadata grows with it.
     """
-    if free < SMALLEST:
-        return 0, 0
     metadata = -(-(free // chunk * 256) // EXTENT) * EXTENT
     return (free - 2 * metadata) // EXTENT * EXTENT, metadata
 

@@ -37,7 +37,7 @@ from .driver import (
     VolumeMissing,
 )
 from .lvm_commands import VOLUME_FIELDS, LogicalVolume, Lvm, PoolUse, Row, volume
-from .pool_plan import EXTENT, MIB, plan_growth, plan_pool
+from .pool_plan import EXTENT, MIB, SMALLEST, plan_growth, plan_pool
 
 log = structlog.get_logger()
 
@@ -102,14 +102,13 @@ class VolumeGroup:
         try:
             (row,) = await self._lvm.report("vgs", ("vg_free",), self.name)
             plan = plan_pool(int(row["vg_free"]))
+            # An error at once tells a guest more than a minute of silence and then an error.
             await self._lvm.change(
                 "lvcreate", "--type", "thin-pool", "--name", POOL, "--size", f"{plan.size}b",
                 "--poolmetadatasize", f"{plan.metadata}b", "--chunksize", f"{plan.chunk}b",
-                "--zero", "y", "--discards", "passdown", self.name,
+                "--zero", "y", "--discards", "passdown", "--errorwhenfull", "y",
+                "--activate", "n", self.name,
             )  # fmt: skip
-            # An error at once tells a guest more than a minute of silence and then an error.
-            await self._lvm.change("lvchange", "--errorwhenfull", "y", f"{self.name}/{POOL}")
-            await self._lvm.change("vgchange", "--activate", "n", self.name)
         except BaseException:
             with suppress(StorageError):
                 await self.remove()
@@ -150,17 +149,20 @@ class VolumeGroup:
                 log.warning("volume group not grown", group=self.name, why=str(error))
 
     async def _grow(self) -> None:
-        rows = await self._lvm.report("pvs", ("dev_size", "pe_start", "pv_size"))
+        rows = await self._lvm.report("pvs", ("dev_size", "pe_start", "pv_size", "vg_free"))
+        free = int(rows[0]["vg_free"])
         if any(_gained(row) >= EXTENT for row in rows):
             await self._lvm.change("pvresize", *self._lvm.devices)
-        (row,) = await self._lvm.report("vgs", ("vg_free",), self.name)
-        (pool,) = await self._lvm.report("lvs", ("chunk_size",), f"{self.name}/{POOL}")
-        data, metadata = plan_growth(int(row["vg_free"]), int(pool["chunk_size"]))
-        if data > 0:
-            path = f"{self.name}/{POOL}"
-            await self._lvm.change("lvextend", "--poolmetadatasize", f"+{metadata}b", path)
-            await self._lvm.change("lvextend", "--size", f"+{data}b", path)
-            log.info("volume group grown", group=self.name, by=data)
+            (row,) = await self._lvm.report("vgs", ("vg_free",), self.name)
+            free = int(row["vg_free"])
+        if free < SMALLEST:
+            return
+        path = f"{self.name}/{POOL}"
+        (pool,) = await self._lvm.report("lvs", ("chunk_size",), path)
+        data, metadata = plan_growth(free, int(pool["chunk_size"]))
+        await self._lvm.change("lvextend", "--poolmetadatasize", f"+{metadata}b", path)
+        await self._lvm.change("lvextend", "--size", f"+{data}b", path)
+        log.info("volume group grown", group=self.name, by=data)
 
     async def release(self, host: str) -> bool:
         """Let go of the group, unless disks of it are in use; whether none is."""
