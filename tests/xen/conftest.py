@@ -29,7 +29,11 @@ from testhost.table import Table
 from testhost.workbench import Workbench
 
 # Begun, and not yet seen to pass as a whole; run with EVERYTHING=1.
-collect_ignore = [] if os.environ.get("EVERYTHING") else ["test_networking.py", "test_storage.py"]
+collect_ignore = (
+    []
+    if os.environ.get("EVERYTHING")
+    else ["test_networking.py", "test_storage.py", "test_storage_faults.py"]
+)
 TABLE = Table()
 MACHINE = pytest.StashKey[Machine]()
 ROUND_OF_A_GUEST = re.compile(r"::Test\w+::.*\[(pv|pvh|hvm)\b")

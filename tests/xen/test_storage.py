@@ -14,8 +14,8 @@ import pytest
 from testhost.api import ApiError
 from testhost.block_storage import IQN, SECRET, loop_device
 from testhost.machine import Machine
-from testhost.shelf import Shelf, read_pattern, start_guest, write_pattern
-from testhost.storage_kinds import KINDS, StorageKind
+from testhost.shelf import PATTERN_MIB, Shelf, read_pattern, start_guest, write_pattern
+from testhost.storage_kinds import KINDS, StorageKind, in_the_kernel
 from testhost.table import Table
 from testhost.workbench import MIB, Guest, Workbench, wait_until
 
@@ -23,8 +23,9 @@ pytestmark = pytest.mark.xen
 
 DISK = 64 * MIB
 GROWN = 128 * MIB
-LARGE_MIB = 320
+LARGE_MIB = 192
 SMALL_MIB = 8
+DATA = "/srv/guest/vmlinux"
 SLACK = 1 * MIB
 """How much a file system may keep for a directory that had been larger."""
 CANCEL_S = 10.0
@@ -47,8 +48,8 @@ def large(workbench: Workbench) -> Iterator[dict[int, str]]:
     for mib in (SMALL_MIB, LARGE_MIB):
         disks[mib] = workbench.vdi(f"{mib} MiB of data", mib * MIB)
         workbench.machine.run(
-            f"tr '\\0' x </dev/zero | dd of={workbench.vdi_path(disks[mib])} iflag=fullblock "
-            f"bs=1M count={mib} conv=notrunc status=none",
+            f"while cat {DATA}; do :; done 2>/dev/null | dd of={workbench.vdi_path(disks[mib])} "
+            f"iflag=fullblock bs=1M count={mib} conv=notrunc status=none",
             timeout_s=200,
         )
     yield disks
@@ -62,12 +63,6 @@ def shelf(request: pytest.FixtureRequest, workbench: Workbench) -> Iterator[Shel
     config = dict(kind.prepare(workbench.machine))
     yield Shelf(workbench, kind, config)
     kind.drop(workbench.machine)
-
-
-def in_the_kernel(machine: Machine) -> set[str]:
-    """What dom0's kernel has of storage: loop devices, device-mapper's devices, mounts."""
-    look = "losetup -n -O NAME,BACK-FILE; dmsetup ls | cut -f1; findmnt -rn -o TARGET"
-    return set(machine.run(look).splitlines()) - {"No devices found"}
 
 
 class TestStorage:
@@ -102,11 +97,11 @@ class TestStorage:
         with table.step(shelf.kind.name, "plug"):
             shelf.plug(guests[0], "first")
 
-        with table.step(shelf.kind.name, "guest writes 8 MiB"):
+        with table.step(shelf.kind.name, f"guest writes {PATTERN_MIB} MiB"):
             shelf.sums["old"] = write_pattern(guests[0])
 
         assert read_pattern(guests[0]) == shelf.sums["old"]
-        assert shelf.used() >= shelf.empty + 8 * MIB
+        assert shelf.used() >= shelf.empty + PATTERN_MIB * MIB
 
     def test_second_guest_reads_what_the_first_has_overwritten(
         self, shelf: Shelf, guests: tuple[Guest, Guest], table: Table
@@ -133,9 +128,9 @@ class TestStorage:
         shelf.plug(guests[1], "snapshot", mode="RO")
 
         tried = guests[1].inside(
-            "echo 0 >/sys/block/xvda/ro 2>/dev/null; blockdev --setrw /dev/xvda 2>/dev/null; "
-            "dd if=/dev/urandom of=/dev/xvda bs=4k count=1 conv=fsync 2>/dev/null && echo written; "
-            "true"
+            "{ blockdev --setrw /dev/xvda; "
+            "dd if=/dev/urandom of=/dev/xvda bs=4k count=1 conv=fsync && echo written; } "
+            "2>/dev/null; true"
         )
 
         assert tried == ""
@@ -164,10 +159,10 @@ class TestStorage:
     def test_copy_in_another_sr_has_the_same_content(
         self, shelf: Shelf, guests: tuple[Guest, Guest], table: Table
     ) -> None:
-        with table.step(shelf.kind.name, "copy 8 of 64 MiB to a directory"):
+        with table.step(shelf.kind.name, "copy 64 MiB, 4 of data, to a directory"):
             copy = shelf.call("VDI.copy", shelf.vdis["snapshot"], shelf.workbench.sr)
         assert int(shelf.call("VDI.get_physical_utilisation", copy)) < DISK / 2
-        with table.step(shelf.kind.name, "copy 8 of 64 MiB from a directory"):
+        with table.step(shelf.kind.name, "copy them from a directory"):
             shelf.vdis["back"] = str(shelf.call("VDI.copy", copy, shelf.sr))
         shelf.call("VDI.destroy", copy)
 
@@ -193,8 +188,8 @@ class TestStorage:
         of_dd = self.dd(shelf, large[LARGE_MIB], table)
 
         rate = (LARGE_MIB - SMALL_MIB) / (seconds[LARGE_MIB] - seconds[SMALL_MIB])
-        table.seconds.setdefault("MB/s of copy", {})[shelf.kind.name] = rate * 1.048576
-        table.seconds.setdefault("MB/s of dd", {})[shelf.kind.name] = of_dd * 1.048576
+        table.put(shelf.kind.name, "MB/s of copy", rate * 1.048576)
+        table.put(shelf.kind.name, "MB/s of dd", of_dd * 1.048576)
         if "raw" in shelf.kind.name or shelf.kind.on_volumes:
             assert rate >= OF_DD * of_dd
 
@@ -235,7 +230,11 @@ class TestStorage:
     def test_disk_of_100_gib_is_cloned_and_snapshot_at_once(
         self, shelf: Shelf, table: Table
     ) -> None:
+        kind = shelf.kind
         huge = shelf.workbench.vdi("huge", 100 << 30, shelf.sr)
+        location = shelf.call("VDI.get_location", huge)
+        by_hand = kind.seconds_by_hand(shelf.machine, shelf.uuid, location)
+        table.put(kind.name, "clone by hand", by_hand)
         for step in ("clone", "snapshot"):
             # What else the machine has to do makes it only longer.
             seconds = []
@@ -245,8 +244,9 @@ class TestStorage:
                 seconds.append(time.monotonic() - begun)
                 assert int(shelf.call("VDI.get_virtual_size", twin)) == 100 << 30
                 shelf.call("VDI.destroy", twin)
-            table.seconds.setdefault(f"{step} 100 GiB", {})[shelf.kind.name] = min(seconds)
-            assert min(seconds) < 1
+            table.put(kind.name, f"{step} 100 GiB", min(seconds))
+            # An emulated machine that is busy takes longer for the tools alone.
+            assert min(seconds) < max(1.0, 2 * by_hand)
         shelf.call("VDI.destroy", huge)
 
     def test_everything_goes_and_all_space_comes_back(self, shelf: Shelf, table: Table) -> None:

@@ -9,15 +9,15 @@ UNITS = "rpcbind.service rpcbind.socket"
 
 
 def file_system(machine: Machine, place: str, mib: int) -> None:
-    """A file system of its own, whose size nothing else changes, mounted at `place`."""
+    """A file system of its own, whose size nothing else changes, mounted at `place` once."""
     machine.run(
-        f"mkdir -p {place} && truncate -s {mib}M {place}.img && "
+        f"mountpoint -q {place} && exit; mkdir -p {place} && truncate -s {mib}M {place}.img && "
         f"mkfs.ext4 -q -F {place}.img && mount -o loop,noatime {place}.img {place}"
     )
 
 
 def drop_file_system(machine: Machine, place: str) -> None:
-    machine.run(f"umount {place}; rm -f {place}.img")
+    machine.run(f"if mountpoint -q {place}; then umount {place}; fi; rm -f {place}.img")
 
 
 def serve_export(machine: Machine) -> None:

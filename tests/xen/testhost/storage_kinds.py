@@ -33,6 +33,8 @@ class StorageKind:
     """One way to keep disks. prepare: makes what an SR needs, and tells its device_config.
 
     things: a shell command that lists what an SR keeps in dom0, by the SR's uuid.
+    twin: two, the first does by hand the least that a clone of the disk at a location takes, the
+    second takes it back.
     """
 
     name: str
@@ -40,6 +42,7 @@ class StorageKind:
     prepare: Prepare = field(repr=False)
     drop: Drop = field(repr=False)
     things: str
+    twin: tuple[str, str] = ("true", "true")
 
     @property
     def on_volumes(self) -> bool:
@@ -48,6 +51,14 @@ class StorageKind:
     def listed(self, machine: Machine, uuid: str) -> set[str]:
         """What the SR keeps in dom0 now: logical volumes, or files."""
         return set(machine.run(self.things.format(uuid=uuid)).split())
+
+    def seconds_by_hand(self, machine: Machine, uuid: str, location: str) -> float:
+        """How long the tools alone take for a clone, on this machine as busy as it is now."""
+        make, drop = (each.format(uuid=uuid, location=location) for each in self.twin)
+        shell = f"s=$(date +%s%N); {{ {make}; }} >&2; echo $(( $(date +%s%N) - s ))"
+        taken = int(machine.run(shell)) / 1e9
+        machine.run(drop)
+        return taken
 
     def beside(self, uuid: str, location: str) -> tuple[str, str, str]:
         """How dd gets at the device of an SR: shell words before it, its target, and after it.
@@ -62,6 +73,15 @@ class StorageKind:
 
 
 VOLUMES = "lvs --noheadings -o lv_name xapid-{uuid}"
+VOLUME_TWIN = (
+    "lvcreate -q -y -an -kn --noudevsync -s -n by-hand xapid-{uuid}/{location}",
+    "lvremove -q -y xapid-{uuid}/by-hand",
+)
+IMAGE_TWIN = (
+    "cd /tmp; qemu-img create -q -f qcow2 by-hand.1 100G; "
+    "qemu-img create -q -f qcow2 -F qcow2 -b by-hand.1 by-hand.2",
+    "rm /tmp/by-hand.?",
+)
 
 
 def _lvm(machine: Machine) -> dict[str, str]:
@@ -97,11 +117,11 @@ def _drop_nfs(machine: Machine) -> None:
 
 
 KINDS = (
-    StorageKind("lvm", "lvm", _lvm, lambda m: drop_loop_device(m, "lvm"), VOLUMES),
-    StorageKind("iscsi", "lvmoiscsi", _iscsi, drop_lun, VOLUMES),
+    StorageKind("lvm", "lvm", _lvm, lambda m: drop_loop_device(m, "lvm"), VOLUMES, VOLUME_TWIN),
+    StorageKind("iscsi", "lvmoiscsi", _iscsi, drop_lun, VOLUMES, VOLUME_TWIN),
     StorageKind(
         "ext", "ext", _ext, lambda m: drop_loop_device(m, "ext"),
-        "find /run/xapid/sr/{uuid} -type f",
+        "find /run/xapid/sr/{uuid} -type f", IMAGE_TWIN,
     ),
     StorageKind(
         "raw", "file", _files("raw"), lambda m: drop_file_system(m, STORE),
@@ -109,7 +129,13 @@ KINDS = (
     ),
     StorageKind(
         "qcow2", "file", _files("qcow2"), lambda m: drop_file_system(m, STORE),
-        f"find {STORE}/qcow2 -type f",
+        f"find {STORE}/qcow2 -type f", IMAGE_TWIN,
     ),
-    StorageKind("nfs", "nfs", _nfs, _drop_nfs, f"find {EXPORT} -type f"),
+    StorageKind("nfs", "nfs", _nfs, _drop_nfs, f"find {EXPORT} -type f", IMAGE_TWIN),
 )  # fmt: skip
+
+
+def in_the_kernel(machine: Machine) -> set[str]:
+    """What dom0's kernel has of storage: loop devices, device-mapper's devices, mounts."""
+    look = "losetup -n -O NAME,BACK-FILE; dmsetup ls | cut -f1; findmnt -rn -o TARGET"
+    return set(machine.run(look).splitlines()) - {"No devices found"}

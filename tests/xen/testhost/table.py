@@ -19,7 +19,11 @@ class Table:
         """Measure the block; a block that fails is not entered."""
         started = time.monotonic()
         yield
-        self.seconds.setdefault(row, {})[column] = time.monotonic() - started
+        self.put(column, row, time.monotonic() - started)
+
+    def put(self, column: str, row: str, value: float) -> None:
+        """Enter what was measured otherwise."""
+        self.seconds.setdefault(row, {})[column] = value
 
     def take_over(self, seconds: dict[str, dict[str, float]]) -> None:
         """Add what was measured on another host; of two times for one step the longer counts."""
