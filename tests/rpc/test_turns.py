@@ -80,7 +80,7 @@ async def test_one_that_is_left_alone_gets_all_its_calls_in(turns: Turns, time: 
         await turns.enter(caller)
     held = [await waits(turns, "ann") for _ in range(20)]
 
-    time.now += ALONE_S  # which earns 10 tokens, of which 3 are kept
+    time.now += ALONE_S  # which earns 2 tokens
 
     async with asyncio.timeout(5):
         await asyncio.gather(*(call for call in held if call is not None))

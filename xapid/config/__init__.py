@@ -79,14 +79,14 @@ class Listen:
         256, "Connections over the Unix socket open at the same time.", low=1
     )
     call_rate: int = setting(
-        1000,
+        2000,
         "Calls a second that a busy caller may go on with while others call too. A caller is a "
         "user at one address; beyond this its calls wait their turn.",
         low=1,
         live=True,
     )
     call_burst: int = setting(
-        2000, "Calls that a caller may make at once before that.", low=1, live=True
+        4000, "Calls that a caller may make at once before that.", low=1, live=True
     )
 
 

@@ -11,11 +11,11 @@ from typing import Final
 
 from ..datamodel.errors import TooBusy
 
-RATE: Final = 1_000
-BURST: Final = 2_000
+RATE: Final = 2_000
+BURST: Final = 4_000
 MAX_WAITING: Final = 2_048  # calls of all callers together
 MAX_CALLERS: Final = 10_000  # remembered at the same time
-ALONE_S: Final = 1.0
+ALONE_S: Final = 0.2
 BLOCK: Final = 64 * 1024  # bytes of an answer that cost as much as a call
 
 
