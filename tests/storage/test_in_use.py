@@ -203,6 +203,24 @@ async def test_a_disk_that_a_guest_has_twice_is_left_alone(scene: Scene) -> None
         await cloned(scene.repository, scene.location)
 
 
+async def test_a_disk_that_two_guests_were_given_is_left_alone(scene: Scene) -> None:
+    path = scene.disks / scene.location
+    backends = Backends({f"{domid}/51712": f"qcow2:{path}" for domid in (DOMID, DOMID + 1)})
+
+    with pytest.raises(VolumeInUse):
+        async with QemuServers(backends, path.parent).serving(str(path)):
+            pytest.fail("either may write")
+
+
+async def test_a_disk_of_another_name_is_not_found_in_a_qemu(scene: Scene) -> None:
+    path = f"{scene.disks}/other.qcow2"
+    servers = QemuServers(Backends({f"{DOMID}/51712": f"qcow2:{path}"}), scene.disks.parent)
+
+    with pytest.raises(NotSupported):
+        async with servers.serving(path):
+            pytest.fail("this guest has another disk")
+
+
 async def test_a_long_chain_is_not_made_longer_under_a_guest(scene: Scene) -> None:
     for _ in range(MAX_DEPTH - 1):
         await cloned(scene.repository, scene.location)

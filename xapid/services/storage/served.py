@@ -6,6 +6,7 @@ uses the second, so that no operation of libxl ever waits for it.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -93,17 +94,19 @@ class QemuServers:
 
     async def _domains(self, path: str) -> list[int]:
         """The domids of the guests that were given this image."""
-        found = []
-        for domid in await self._children(BACKENDS):
-            for device in await self._children(f"{BACKENDS}/{domid}"):
-                node = f"{BACKENDS}/{domid}/{device}/params"
-                try:
-                    params = (await self._xenstore.read(node)).decode(errors="replace")
-                except XenstoreNotFound:
-                    continue
-                if params.partition(":")[2] == path and domid.isdecimal():
-                    found.append(int(domid))
-        return found
+        domids = [name for name in await self._children(BACKENDS) if name.isdecimal()]
+        given = await asyncio.gather(*(self._was_given(domid, path) for domid in domids))
+        return [int(domid) for domid, it_was in zip(domids, given, strict=True) if it_was]
+
+    async def _was_given(self, domid: str, path: str) -> bool:
+        for device in await self._children(f"{BACKENDS}/{domid}"):
+            try:
+                params = await self._xenstore.read(f"{BACKENDS}/{domid}/{device}/params")
+            except XenstoreNotFound:
+                continue
+            if params.decode(errors="replace").partition(":")[2] == path:
+                return True
+        return False
 
     async def _children(self, path: str) -> list[str]:
         try:
