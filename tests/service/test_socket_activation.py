@@ -19,6 +19,15 @@ from xapid.systemd import FIRST_PASSED, Supervisor
 
 UNIT = Path(__file__).parents[2] / "systemd/xapid.socket"
 PATIENCE_S = 30.0
+SHOWN = {
+    *("xapid_calls_total", "xapid_call_duration_seconds_bucket", "xapid_call_failures_total"),
+    *("xapid_callers", "xapid_calls_waiting", "xapid_calls_delayed_total", "xapid_connections"),
+    *("xapid_sessions", "xapid_tasks", "xapid_loop_lag_seconds_bucket", "xapid_db_queue"),
+    *("xapid_db_size_bytes", "xapid_db_commit_seconds_bucket", "xapid_libxl_operations"),
+    *("xapid_libxl_operation_seconds_bucket", "xapid_certificate_expires_timestamp_seconds"),
+    *("xapid_host_memory_bytes", "xapid_host_cpu_ratio", "xapid_guest_memory_bytes"),
+    *("process_resident_memory_bytes", "process_open_fds", "xapid_info"),
+}
 # Puts the sockets where systemd does, and becomes xapid.
 START = """
 import os, sys
@@ -43,16 +52,17 @@ def listening(path: Path) -> socket.socket:
     return made
 
 
-def ask(path: Path) -> int:
-    """Connect, which succeeds before anybody accepts, and read the page."""
+def ask(path: Path, target: str = "/") -> tuple[int, str]:
+    """Connect, which succeeds before anybody accepts, and read a page."""
     connection = http.client.HTTPConnection("x", timeout=PATIENCE_S)
     connection.sock = socket.socket(socket.AF_UNIX)
     connection.sock.settimeout(PATIENCE_S)
     connection.sock.connect(str(path))
-    connection.request("GET", "/")
-    status = connection.getresponse().status
+    connection.request("GET", target)
+    response = connection.getresponse()
+    text = response.read().decode()
     connection.close()
-    return status
+    return response.status, text
 
 
 def test_clients_wait_while_xapid_starts_and_the_sockets_outlive_it(place: Path) -> None:
@@ -69,7 +79,8 @@ def test_clients_wait_while_xapid_starts_and_the_sockets_outlive_it(place: Path)
     with (place / "log").open("wb") as log:
         process = subprocess.Popen(command, pass_fds=numbers, stdout=subprocess.DEVNULL, stderr=log)
     try:
-        statuses = [ask(path) for path in paths]
+        statuses = [ask(path)[0] for path in paths]
+        health, (_, figures) = ask(paths[0], "/healthz"), ask(paths[1], "/metrics")
     finally:
         process.send_signal(signal.SIGTERM)
         code = process.wait(PATIENCE_S)
@@ -78,6 +89,9 @@ def test_clients_wait_while_xapid_starts_and_the_sockets_outlive_it(place: Path)
 
     assert statuses == [200, 200], (place / "log").read_text()
     assert code == 0
+    assert health == (200, "ok\n")
+    names = {line.split("{")[0].split(" ")[0] for line in figures.splitlines()}
+    assert names >= SHOWN, SHOWN - names
     assert [path.stat().st_mode & 0o777 for path in paths] == [0o640] * 2, "they are systemd's"
     assert "do not find the socket" not in (place / "log").read_text()
     for each in sockets:
