@@ -102,13 +102,13 @@ class VolumeGroup:
         try:
             (row,) = await self._lvm.report("vgs", ("vg_free",), self.name)
             plan = plan_pool(int(row["vg_free"]))
-            # An error at once tells a guest more than a minute of silence and then an error.
             await self._lvm.change(
                 "lvcreate", "--type", "thin-pool", "--name", POOL, "--size", f"{plan.size}b",
                 "--poolmetadatasize", f"{plan.metadata}b", "--chunksize", f"{plan.chunk}b",
-                "--zero", "y", "--discards", "passdown", "--errorwhenfull", "y",
-                "--activate", "n", self.name,
+                "--zero", "y", "--discards", "passdown", "--activate", "n", self.name,
             )  # fmt: skip
+            # An error at once tells a guest more than a minute of silence and then an error.
+            await self._lvm.change("lvchange", "--errorwhenfull", "y", f"{self.name}/{POOL}")
         except BaseException:
             with suppress(StorageError):
                 await self.remove()
