@@ -187,7 +187,12 @@ class Metrics:
 class Log:
     """The log: the journal, or the terminal."""
 
-    level: LogLevel = setting("info", "The least important lines that are written.", live=True)
+    level: LogLevel = setting(
+        "info",
+        "The least important lines that are written; by xapid-xen where it runs by itself from its "
+        "next start on.",
+        live=True,
+    )
 
 
 @dataclass(frozen=True)
