@@ -69,9 +69,27 @@ class Networks:
             self.call("VLAN.destroy", vlan)
         for bond in self.call("Bond.get_all"):
             self.call("Bond.destroy", bond)
-        for pif in (self.pifs[name] for name in SPARE if name in self.pifs):
-            self.call("PIF.reconfigure_ip", pif, "None", "", "", "", "")
-            self.call("PIF.unplug", pif)
+        in_use = {v["network"] for v in self._vifs().values() if v["currently_attached"]}
+        for name in SPARE:
+            if name in self.pifs and self.network_of(name) not in in_use:
+                self.call("PIF.reconfigure_ip", self.pifs[name], "None", "", "", "", "")
+                self.call("PIF.unplug", self.pifs[name])
+
+    def _vifs(self) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = self.call("VIF.get_all_records")
+        return found
+
+    def clear(self) -> None:
+        """After a test: guests have their first interface alone, and the host plain ones."""
+        for name in SPARE:
+            self.workbench.machine.set_carrier(name, present=True)
+        for ref, vif in self._vifs().items():
+            if vif["VM"] in self._vms and vif["device"] != "0":
+                if vif["currently_attached"]:
+                    self.call("VIF.unplug", ref)
+                self.call("VIF.destroy", ref)
+        self.find()
+        self.take_apart()
 
     def network(self, name: str, **fields: Any) -> str:
         """A network without an interface of the host."""
