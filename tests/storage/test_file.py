@@ -37,6 +37,7 @@ from xapid.storage.images import FileRepository
 from .mortal import NEW, OLD, lived_through
 from .volumes import MIB, new_volume, published
 
+TIB = 1 << 40
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(xapid.__file__).parents[1])}
 
 
@@ -213,6 +214,25 @@ async def test_a_volume_grows_and_never_shrinks(repository: FileRepository) -> N
 
     assert grown.virtual_size == 3 * MIB + 4096
     assert caught.value.minimum == grown.virtual_size
+
+
+async def test_a_disk_larger_than_two_tebibytes_works(
+    repository: FileRepository, disks: Path
+) -> None:
+    location = await published(repository, new_volume(3 * TIB))
+    with (disks / location).open("r+b") as image:
+        image.seek(3 * TIB - MIB)
+        image.write(b"end")
+
+    await repository.resize(location, 4 * TIB)
+    access = await repository.activate(location, writable=False)
+    copy = await repository.copy(access, new_volume(4 * TIB), no_progress)
+    await repository.publish(copy.location)
+
+    assert copy.virtual_size == 4 * TIB and copy.physical_utilisation <= MIB
+    with (disks / copy.location).open("rb") as image:
+        image.seek(3 * TIB - MIB)
+        assert image.read(4) == b"end\0"
 
 
 async def test_an_active_volume_does_not_go(repository: FileRepository) -> None:
