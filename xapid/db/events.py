@@ -131,18 +131,24 @@ class EventFeed:
 
         until: the loop's time at which to return in any case.
         """
-        loop = asyncio.get_running_loop()
         while self.current_id <= after_id:
-            waiter = loop.create_future()
-            timer = loop.call_at(until, _give_up, waiter) if until < math.inf else None
-            self._waiting.add(waiter)
-            try:
-                if await waiter:
-                    return
-            finally:
-                self._waiting.discard(waiter)
-                if timer is not None:
-                    timer.cancel()
+            if await self.next_change(until=until):
+                return
+
+    def next_change(self, *, until: float = math.inf) -> asyncio.Future[bool]:
+        """What is done with the next event, or at `until` (the loop's time) without: then True."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[bool] = loop.create_future()
+        timer = loop.call_at(until, _give_up, waiter) if until < math.inf else None
+
+        def forget(_: asyncio.Future[bool]) -> None:
+            self._waiting.discard(waiter)
+            if timer is not None:
+                timer.cancel()
+
+        self._waiting.add(waiter)
+        waiter.add_done_callback(forget)
+        return waiter
 
 
 def _give_up(waiter: asyncio.Future[bool]) -> None:

@@ -222,6 +222,13 @@ class Store:
             result = body(tx)
         return result
 
+    def change(self, body: Callable[[Transaction], object]) -> Applied | None:
+        """Run `body` in a transaction that is in memory then.
+
+        Returns what will be `settled`, and have a `failure` unless it is on disk; None: it is.
+        """
+        return Transaction(self).run(body)
+
     async def set(self, ref: Ref[Any], field: Field[T], value: T) -> None:
         """Set one field in a transaction of its own."""
         async with self.transaction() as tx:

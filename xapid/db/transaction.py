@@ -327,17 +327,28 @@ class Transaction:
         ]
         return self._store.apply(changes, credentials, self._meant_to_last)
 
-    def repeat(self, changes: list[Change]) -> None:
-        """Make volatile changes again that were taken back with others."""
+    def run(self, body: Callable[[Transaction], object]) -> Applied | None:
+        """Make the changes of `body`; what must be waited for before they are on disk, if anything.
+
+        In the place of the block; raises what that raises, but for StorageFailure.
+        """
         self._store.begin(self)
         self._open = True
         try:
-            for change in changes:
-                self._repeat(change)
-            self.finish()
+            body(self)
+            return self.finish()
         finally:
             self._open = False
             self._store.end()
+
+    def repeat(self, changes: list[Change]) -> None:
+        """Make volatile changes again that were taken back with others."""
+
+        def again(_: Transaction) -> None:
+            for change in changes:
+                self._repeat(change)
+
+        self.run(again)
 
     def _repeat(self, change: Change) -> None:
         record = change.new or change.old

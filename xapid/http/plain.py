@@ -12,11 +12,12 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import structlog
 
-from ..rpc.answers import BLOCK, Answer
+from ..rpc.answers import BLOCK, Answer, Later
 from ..rpc.arrivals import ARRIVED_AT
 from ..rpc.call import LOCAL
 from ..rpc.local_peer import LOCAL_PEER, read_peer
@@ -52,8 +53,8 @@ class Dispatcher(Protocol):
     def answer(self, request: Request, peer: str) -> Awaitable[Answer]:
         """Answer one call; never raises for what a client did."""
 
-    def answer_at_once(self, request: Request, peer: str) -> Answer | None:
-        """Answer a call without waiting for anything; None: only `answer` can."""
+    def answer_at_once(self, request: Request, peer: str) -> Answer | Later | None:
+        """Answer a call without an asyncio task of its own; None: only `answer` can."""
 
 
 class PlainCalls(NamedTuple):
@@ -122,7 +123,7 @@ class PlainConnection(Connection):
         self._held = b""
         self._head = b"\0"  # the last one that was plain, with its end; nothing begins so at first
         self._length = 0
-        self._answering: asyncio.Task[None] | None = None
+        self._answering: asyncio.Future[None] | None = None
         self._body_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -267,6 +268,8 @@ class PlainConnection(Connection):
             return False
         if answer is None:
             self._begin(self._answer_later(request))
+        elif isinstance(answer, Later):
+            self._await(answer)
         elif answer.length > BLOCK:
             self._begin(self._send_long(answer))
         else:
@@ -276,6 +279,31 @@ class PlainConnection(Connection):
                 return True
             self._begin(self._drained())
         return False
+
+    def _await(self, later: Later) -> None:
+        self.engaged = True
+        self._answering = later.ready
+        later.ready.add_done_callback(partial(self._ready, later))
+
+    def _ready(self, later: Later, _: asyncio.Future[None]) -> None:
+        """Send an answer that was waited for, unless there is more to wait for."""
+        if later.ready.cancelled():
+            self._answering = None
+            return
+        answer = self._context.run(later.finish)
+        if isinstance(answer, Later):
+            self._await(answer)
+        elif answer.length > BLOCK:
+            self._begin(self._send_long(answer))
+        else:
+            try:
+                self._write(answer)
+            except ConnectionError as error:
+                log.info("a client went away before its answer", reason=str(error))
+            if self._paused:
+                self._begin(self._drained())
+            else:
+                self._answered()
 
     def _begin(self, work: Awaitable[None]) -> None:
         self.engaged = True
@@ -291,14 +319,19 @@ class PlainConnection(Connection):
         except Exception:
             self._fail()
         finally:
-            self.engaged = False
-            self._answering = None
-            self._loop.call_soon(self._on_answered)
+            self._answered()
+
+    def _answered(self) -> None:
+        """An answer has left that did not at once: go on with what came meanwhile, or close."""
+        self.engaged = False
+        self._answering = None
+        self._loop.call_soon(self._on_answered)
         if self._closing:
             super().close()
         elif self.transport is not None:
             self._next_keepalive_close_time = self._loop.time() + self._idle_s
-            self._loop.call_soon(self._go_on)
+            if self._held:
+                self._loop.call_soon(self._go_on)
 
     async def _answer_later(self, request: Request) -> None:
         answer = await self._dispatcher.answer(request, self._peer)

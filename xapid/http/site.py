@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn, Protocol
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 
+from ..datamodel.errors import TooBusy
 from ..rpc.addresses import one_client
-from ..rpc.answers import BLOCK, Answer
+from ..rpc.answers import BLOCK, Answer, Later
 from ..rpc.arrivals import ARRIVED_AT
 from ..rpc.call import LOCAL
+from ..rpc.turns import Turns
 from ..rpc.xmlrpc import Malformed, Request, decode
 from ..version import VERSION
 from .connection import HEADERS, ClientBytes, Connection, Deadlines, plain
@@ -37,8 +39,8 @@ class Dispatcher(Protocol):
     def answer(self, request: Request, peer: str) -> Awaitable[Answer]:
         """Answer one call; never raises for what a client did."""
 
-    def answer_at_once(self, request: Request, peer: str) -> Answer | None:
-        """Answer a call without waiting for anything; None: only `answer` can."""
+    def answer_at_once(self, request: Request, peer: str) -> Answer | Later | None:
+        """Answer a call without an asyncio task of its own; None: only `answer` can."""
 
     async def stop(self, grace_s: float) -> None:
         """End waiting calls, let others run for at most `grace_s`, then cancel them."""
@@ -93,7 +95,7 @@ class _LargeBodies:
 
 
 class Site:
-    """Answers requests. local: they come over a Unix socket."""
+    """Answers requests. local: they come over a Unix socket. turns: lets in what is no call."""
 
     def __init__(
         self,
@@ -105,7 +107,9 @@ class Site:
         large_bodies: int,
         deadlines: Deadlines,
         local: bool,
+        turns: Turns,
     ) -> None:
+        self._turns = turns
         self._dispatcher = dispatcher
         self._handlers = handlers
         self._parsers = parsers
@@ -120,13 +124,9 @@ class Site:
         ARRIVED_AT.set(LOCAL if self._local else _own_address(request))
         connection = request.protocol
         assert isinstance(connection, Connection)  # noqa: S101 - we made it
-        if request.version not in _VERSIONS:
-            return await self._send_short(request, plain(505, "only HTTP/1.0 and 1.1 are spoken"))
-        if request.method != "POST":
+        if not _is_call(request):
             with connection.answering():
                 return await self._send_short(request, await self._not_a_call(request, peer))
-        if request.path not in _CALL_PATHS:
-            return await self._send_short(request, plain(404, "XML-RPC calls go to / or /RPC2"))
         try:
             call = await self._read(request, peer)
         except _Refused as refused:
@@ -145,6 +145,14 @@ class Site:
 
     async def _not_a_call(self, request: BaseRequest, peer: str) -> web.Response:
         path, method = request.path, request.method
+        try:
+            await self._turns.enter(one_client(peer))
+        except TooBusy:
+            return plain(503, "too many requests wait")
+        if request.version not in _VERSIONS:
+            return plain(505, "only HTTP/1.0 and 1.1 are spoken")
+        if method == "POST":
+            return plain(404, "XML-RPC calls go to / or /RPC2")
         if method == "PUT" and (upload := self._handlers.uploads.get(path)) is not None:
             return await upload.handle(request, peer)
         if method in ("GET", "HEAD") and (page := self._handlers.pages.get(path)) is not None:
@@ -235,6 +243,10 @@ class _Body:
     def taken(self) -> bytes:
         """All of it."""
         return self._held[0] if len(self._held) == 1 else b"".join(self._held)
+
+
+def _is_call(request: BaseRequest) -> bool:
+    return request.method == "POST" and request.path in _CALL_PATHS and request.version in _VERSIONS
 
 
 def _own_address(request: BaseRequest) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from asyncio import Future
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -69,6 +70,16 @@ class Answer:
                 waiting, held = [], 0
         if waiting:
             yield b"".join(waiting)
+
+
+class Later:
+    """An answer that is there once `ready` is done: `finish` gives it then, or one still later."""
+
+    __slots__ = ("finish", "ready")
+
+    def __init__(self, ready: Future[Any], finish: Callable[[], Answer | Later]) -> None:
+        self.ready = ready
+        self.finish = finish
 
 
 def success(type_: Type[Any], value: Any) -> Answer:

@@ -15,6 +15,7 @@ from ..db.text import clean_text
 from ..db.transaction import Transaction
 from .answers import Answer, member_of, record_answer, records_answer
 from .call import ApiCall
+from .changes import Change
 from .sessions import SHOWN, Sessions
 
 FieldCheck = Callable[[ApiCall, Ref[Any], Field[Any], Any], None]
@@ -55,7 +56,7 @@ class Derived:
         cls, field = method.owner, field_of(method)
         match method.kind:
             case Kind.SET | Kind.ADD | Kind.REMOVE if field is not None:
-                return self._setter(field, changed_value(method.kind, field))
+                return self._setter(self._change(field, changed_value(method.kind, field)))
             case Kind.CREATE:
                 return self._constructor(cls)
             case Kind.DESTROY:
@@ -82,12 +83,25 @@ class Derived:
         for check in self._checks.get(field, ()):
             check(call, ref, field, value)
 
-    def _setter(self, field: Field[Any], change: Callable[..., Any]) -> Handler:
+    def change(self, method: Method) -> Change | None:
+        """What a setter does in a transaction: (transaction, call, *values)."""
+        field = field_of(method)
+        if field is None or method.kind not in (Kind.SET, Kind.ADD, Kind.REMOVE):
+            return None
+        return self._change(field, changed_value(method.kind, field))
+
+    def _change(self, field: Field[Any], changed: Callable[..., Any]) -> Change:
+        def change(tx: Transaction, call: ApiCall, ref: Ref[Any], *values: Any) -> None:
+            value = changed(tx.get(ref).row[field.name], *values)
+            self.check(call, ref, field, value)
+            tx.set(ref, field, value)
+
+        return change
+
+    def _setter(self, change: Change) -> Handler:
         async def set_field(call: ApiCall, ref: Ref[Any], *values: Any) -> None:
             async with self._store.transaction() as tx:
-                value = change(tx.get(ref).row[field.name], *values)
-                self.check(call, ref, field, value)
-                tx.set(ref, field, value)
+                change(tx, call, ref, *values)
 
         return set_field
 

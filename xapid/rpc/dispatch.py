@@ -32,10 +32,11 @@ from ..db.store import Store
 from ..db.text import clean_text
 from . import answers
 from .addresses import one_client
-from .answers import Answer
+from .answers import Answer, Later
 from .arrivals import ARRIVED_AT
 from .audit import told
 from .call import ApiCall
+from .changes import Changes
 from .derived import Derived, References, SessionAccessors
 from .events import Events
 from .explain import explain
@@ -77,7 +78,8 @@ class Route:
 
     run: the handler that may wait; inline: the one that never does; whole: the one whose result
     is already an answer. Exactly one of them is there, unless the method is not implemented.
-    at_once: the whole answer of a method that never waits.
+    at_once: the answer of a method that needs no asyncio task, now or later; None from it: this
+    call needs one.
     """
 
     method: Method
@@ -86,7 +88,7 @@ class Route:
     run: Callable[..., Awaitable[Any]] | None = None
     inline: Callable[..., Any] | None = None
     whole: Callable[..., Awaitable[Answer]] | None = None
-    at_once: Callable[..., Answer] | None = None
+    at_once: Callable[..., Answer | Later | None] | None = None
 
     def values(self, raw_params: Sequence[Any], call: ApiCall) -> list[Any]:
         """The parameters checked, those left out at their defaults. Raises ApiError."""
@@ -131,6 +133,7 @@ class Dispatcher:
         self._own = SessionAccessors(sessions)
         self._references = References(store)
         self._store = store
+        self._changes = Changes(store, self._explain)
         self._events = [service for service in found.services if isinstance(service, Events)]
         self._routes = {name: self._route(method, found) for name, method in METHODS.items()}
         self._running: set[asyncio.Task[Any]] = set()
@@ -147,6 +150,8 @@ class Dispatcher:
         )
         route = Route(method, checks, sum(param.required for param in method.params))
         route.run = found.handlers.get(method.name)
+        if method.name == "event.next" and self._events:
+            route.at_once = self._events[0].next_at_once
         if route.run is not None or method.kind is Kind.MESSAGE:
             return route
         accessors = self._own if method.owner is Session else self._derived
@@ -168,9 +173,16 @@ class Dispatcher:
             route.inline = accessors.inline(method)
             if route.inline is None:
                 route.run = self._derived.handler(method)
+                route.at_once = self._changing(method)
             else:
                 route.at_once = answers.answering(method.result, route.inline)
         return route
+
+    def _changing(self, method: Method) -> Callable[..., Answer | Later] | None:
+        change, begin = self._derived.change(method), self._changes.begin
+        if change is None:
+            return None
+        return lambda call, *values: begin(method, change, call, values)
 
     # Answering
 
@@ -198,18 +210,18 @@ class Dispatcher:
             if code or not asynchronous:  # an asynchronous call that began ends later
                 self._observe(route, code, began)
 
-    def answer_at_once(self, request: Request, peer: str) -> Answer | None:
-        """Answer a call that waits for nothing, neither its handler nor its caller's turn.
+    def answer_at_once(self, request: Request, peer: str) -> Answer | Later | None:
+        """Answer a call that needs no asyncio task, if it is its caller's turn.
 
         None: nothing was done, and `answer` must do it. Never raises for what a client did.
         """
         name, raw_params = request
         route = self._routes.get(name)
-        if route is None or route.at_once is None or not raw_params:
+        if route is None or route.at_once is None or not raw_params or self._stopping:
             return None
         if type(raw_params[0]) is not str:
             return None
-        began, code = monotonic(), ""
+        began = monotonic()
         try:
             live = self._sessions.check(raw_params[0])
         except ApiError:
@@ -222,13 +234,32 @@ class Dispatcher:
             call = ApiCall(self._tasks, name, user=live.user, session=live.ref, peer=peer)
             answer = route.at_once(call, *self._checked(route, raw_params[1:], call, live))
         except Exception as error:
-            found = api_error(error)
-            code = found.code
-            return answers.failure(found.wire())
-        finally:
-            self._observe(route, code, began)
-        self._turns.charge(caller, answer.length)
+            return self._failure(route, began, error)
+        if isinstance(answer, Later):
+            return self._finished_later(route, caller, began, answer)
+        if answer is not None:
+            self._observe(route, "", began)
+            self._turns.charge(caller, answer.length)
         return answer
+
+    def _finished_later(self, route: Route, caller: str, began: float, later: Later) -> Later:
+        def finish() -> Answer | Later:
+            try:
+                answer = later.finish()
+            except Exception as error:
+                return self._failure(route, began, error)
+            if isinstance(answer, Later):
+                return self._finished_later(route, caller, began, answer)
+            self._observe(route, "", began)
+            self._turns.charge(caller, answer.length)
+            return answer
+
+        return Later(later.ready, finish)
+
+    def _failure(self, route: Route, began: float, error: Exception) -> Answer:
+        found = api_error(error)
+        self._observe(route, found.code, began)
+        return answers.failure(found.wire())
 
     async def _answer(
         self, route: Route, raw_params: Sequence[Any], peer: str, *, asynchronous: bool

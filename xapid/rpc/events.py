@@ -11,12 +11,12 @@ from ..datamodel.errors import (
     SessionNotRegistered,
 )
 from ..datamodel.event import Event
-from ..datamodel.registry import CLASSES
+from ..datamodel.registry import CLASSES, METHODS
 from ..db.events import EVERY_CLASS, StoredEvent
 from ..db.store import Store
 from ..db.text import shown
 from ..services.ports import Call, implements_static
-from .answers import member_of
+from .answers import Answer, Later, member_of, success
 from .sessions import LiveSession, Sessions, Subscription
 
 WAIT_S: Final = 30.0
@@ -27,6 +27,7 @@ ENCODED_AT_ONCE: Final = 50
 TOLD_KEPT: Final = 1024
 """Encoded events kept for readers who are still to hear of them."""
 
+_EVENTS: Final = METHODS["event.next"].result
 _BY_FOLDED_NAME: Final = {name.lower(): name for name in CLASSES}
 
 
@@ -82,7 +83,26 @@ class Events:
             await self._feed.wait(self._feed.current_id, until=deadline)
             live = self._live(call)  # it may have been ended meanwhile
 
-    def _read(self, call: Call, live: LiveSession) -> list[StoredEvent]:
+    def next_at_once(self, call: Call) -> Answer | Later | None:
+        """`next` without a task; None: there is more to tell than can be encoded in one go."""
+        live = self._live(call)
+        now = live.subscription
+        if now is not None and self._feed.current_id - now.position > ENCODED_AT_ONCE:
+            return None
+        deadline = asyncio.get_running_loop().time() + self._wait_s
+        return self._answer_or_wait(call, live, deadline)
+
+    def _answer_or_wait(self, call: Call, live: LiveSession, deadline: float) -> Answer | Later:
+        found = self._read(call, live, most=ENCODED_AT_ONCE)
+        late = asyncio.get_running_loop().time() >= deadline
+        if found or self._stopping or late:
+            told = tuple(map(self._event, found))
+            self._forget_old()
+            return success(_EVENTS, told)
+        ready = self._feed.next_change(until=deadline)
+        return Later(ready, lambda: self._answer_or_wait(call, self._live(call), deadline))
+
+    def _read(self, call: Call, live: LiveSession, most: int = AT_ONCE) -> list[StoredEvent]:
         """What the session has not heard yet, which it has then; no more than one answer holds."""
         now = live.subscription
         if now is None:
@@ -90,26 +110,32 @@ class Events:
         newest = self._feed.current_id
         live.subscription = Subscription(now.classes, newest)
         found = self._feed.read(now.position, now.classes)
-        if len(found) > AT_ONCE:
-            del found[AT_ONCE:]
+        if len(found) > most:
+            del found[most:]
             live.subscription = Subscription(now.classes, found[-1].id)
         return found
 
     async def _encoded(self, found: list[StoredEvent]) -> tuple[Event, ...]:
-        """The events as clients see them, each made and encoded once for all who hear of it."""
-        events, fresh = [], 0
-        for stored in found:
-            event = self._told.get(stored.id)
-            if event is None or event.row["snapshot"] is not stored.snapshot:
-                event = self._told[stored.id] = _record(stored)
-                fresh += 1
-                member_of(event)
-                if fresh % ENCODED_AT_ONCE == 0:
-                    await asyncio.sleep(0)
-            events.append(event)
+        """The events as clients see them; a few are made at a time."""
+        events = []
+        for place, stored in enumerate(found, 1):
+            events.append(self._event(stored))
+            if place % ENCODED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        self._forget_old()
+        return tuple(events)
+
+    def _event(self, stored: StoredEvent) -> Event:
+        """An event as clients see it, made and encoded once for all who hear of it."""
+        event = self._told.get(stored.id)
+        if event is None or event.row["snapshot"] is not stored.snapshot:
+            event = self._told[stored.id] = _record(stored)
+            member_of(event)
+        return event
+
+    def _forget_old(self) -> None:
         while len(self._told) > TOLD_KEPT:
             del self._told[next(iter(self._told))]
-        return tuple(events)
 
     def _live(self, call: Call) -> LiveSession:
         live = self._sessions.find(call.session)
