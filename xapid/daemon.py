@@ -415,6 +415,7 @@ async def serve(config: Config, read_again: Callable[[], Config], supervisor: Su
             ),
             uploads={PATCH_UPLOAD: PatchUpload(store, sessions, tasks, patches.receive)},
             pages={METRICS: metrics, HEALTH: health},
+            turns=turns,
         )
         await server.start()
         stack.push_async_callback(server.stop)

@@ -190,6 +190,7 @@ class HttpTarget:
             large_bodies=4,
             deadlines=BRISK,
             local=False,
+            turns=daemon.turns,
         )
         try:
             yield cls(seed, daemon, site, end)

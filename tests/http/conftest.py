@@ -16,7 +16,7 @@ from xapid.datamodel.declare import String
 from xapid.http.connection import Deadlines
 from xapid.http.server import HttpServer, Limits
 from xapid.http.tls import load_or_make_certificate
-from xapid.rpc.answers import Answer, success
+from xapid.rpc.answers import Answer, Later, success
 from xapid.rpc.xmlrpc import Request
 
 BRISK = Deadlines(linger_s=0.1)
@@ -33,6 +33,8 @@ class Echo:
         self.entered = asyncio.Event()
         self.hold: asyncio.Event | None = None
         self.error: Exception | None = None
+        self.later: Later | None = None
+        self.look: Callable[[], None] | None = None
 
     async def answer(self, request: Request, peer: str) -> Answer:
         self.calls.append((request, peer))
@@ -43,11 +45,15 @@ class Echo:
             raise self.error
         return self.reply or success(String, request.method)
 
-    def answer_at_once(self, request: Request, peer: str) -> Answer | None:
+    def answer_at_once(self, request: Request, peer: str) -> Answer | Later | None:
         if not self.at_once or self.hold is not None:
             return None
         self.calls.append((request, peer))
         self.entered.set()
+        if self.look is not None:
+            self.look()
+        if self.later is not None:
+            return self.later
         if self.error is not None:
             raise self.error
         return self.reply or success(String, request.method)

@@ -16,6 +16,7 @@ from xapid.http.health import HealthPage
 from xapid.http.metrics import PATH as METRICS
 from xapid.http.metrics import MetricsPage, read_token
 from xapid.prometheus import Registry
+from xapid.rpc.turns import Turns
 
 TOKEN = "0123456789abcdef-secret"
 
@@ -50,9 +51,9 @@ async def over_tls(site: Any, *fields: str) -> tuple[int, bytes]:
     return status, body
 
 
-async def in_the_clear(site: Any, *fields: str) -> int:
+async def in_the_clear(site: Any, *fields: str, target: str = METRICS) -> int:
     reader, writer = await asyncio.open_connection(*site.server.http_address)
-    writer.write(get(METRICS, *fields))
+    writer.write(get(target, *fields))
     line = await reader.readline()
     writer.close()
     return int(line.split()[1])
@@ -162,6 +163,24 @@ async def test_many_who_ask_are_one_try() -> None:
     await asyncio.gather(*(page.look() for _ in range(50)))
 
     assert part.asked == 1
+
+
+async def test_a_flood_of_requests_that_are_no_calls_waits_while_others_are_served(
+    make_site: Any, call: Any
+) -> None:
+    turns = Turns(rate=0.01, burst=2, spare=False)
+    site = await make_site(None, turns=turns, http=("127.0.0.1", 0))
+    flood = [asyncio.create_task(in_the_clear(site, target="/")) for _ in range(5)]
+    async with asyncio.timeout(10):
+        while turns.waiting < 3:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.005)
+
+    other = await site.connect()
+    other.send(call())
+
+    assert (await other.response())[0] == 200
+    turns.close()
+    assert await asyncio.gather(*flood) == [200] * 5
 
 
 async def test_operations_and_lag_are_shown() -> None:

@@ -64,6 +64,7 @@ class HttpServer:
         limits: Limits | None = None,
         uploads: Mapping[str, Page] = MappingProxyType({}),
         pages: Mapping[str, Page] = MappingProxyType({}),
+        turns: Turns | None = None,
         plain: bool = True,
     ) -> None:
         if https is not None and tls is None:
@@ -75,6 +76,7 @@ class HttpServer:
         self._passed = list(passed)
         self._limits = limits or Limits()
         self._handlers = Handlers(uploads, pages)
+        self._turns = turns or Turns()
         self._plain = PlainCalls(dispatcher, self._limits.body) if plain else None
         self._parsers = ThreadPoolExecutor(1, thread_name_prefix="xmlrpc")
         self._handshakes = Turns(
@@ -131,6 +133,7 @@ class HttpServer:
             large_bodies=limits.large_bodies,
             deadlines=limits.deadlines,
             local=local,
+            turns=self._turns,
         )
         listener = Listener(
             sock,
