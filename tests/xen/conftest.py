@@ -32,7 +32,10 @@ from testhost.workbench import Workbench
 collect_ignore = (
     []
     if os.environ.get("EVERYTHING")
-    else ["test_networking.py", "test_storage.py", "test_storage_faults.py"]
+    else [
+        *("test_networking.py", "test_networking_host.py", "test_networking_storm.py"),
+        *("test_storage.py", "test_storage_faults.py"),
+    ]
 )
 TABLE = Table()
 MACHINE = pytest.StashKey[Machine]()
