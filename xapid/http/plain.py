@@ -33,6 +33,7 @@ log = structlog.get_logger(__name__)
 LARGE: Final = 64 * 1024  # bytes above which a body is not parsed on the loop
 LONGEST_HEAD: Final = 2 * 1024  # bytes of one that can be plain
 IN_ONE_GO: Final = 16  # calls answered before others have their turn
+BYTES_IN_ONE_GO: Final = 64 * 1024  # of their answers, likewise
 WAIT_FOR_BODY_S: Final = 1.0  # then aiohttp waits on, with its own deadline
 _HELD: Final = 256 * 1024  # bytes taken in while a call is answered
 
@@ -102,6 +103,7 @@ class PlainConnection(Connection):
         "_length",
         "_on_answered",
         "_peer",
+        "_sent",
     )
 
     def __init__(
@@ -123,6 +125,7 @@ class PlainConnection(Connection):
         self._held = b""
         self._head = b"\0"  # the last one that was plain, with its end; nothing begins so at first
         self._length = 0
+        self._sent = 0
         self._answering: asyncio.Future[None] | None = None
         self._body_timer: asyncio.TimerHandle | None = None
 
@@ -187,7 +190,9 @@ class PlainConnection(Connection):
 
     def _take(self, data: bytes) -> None:
         """Answer the calls in `data`, up to one that takes longer."""
-        for _ in range(IN_ONE_GO):
+        calls, self._sent = 0, 0
+        while calls < IN_ONE_GO and self._sent < BYTES_IN_ONE_GO:
+            calls += 1
             end = self._end_of_call(data)
             if not end:
                 self._give_over(data)
@@ -274,6 +279,7 @@ class PlainConnection(Connection):
             self._begin(self._send_long(answer))
         else:
             self._write(answer)
+            self._sent += answer.length
             if not self._paused:
                 self._next_keepalive_close_time = self._loop.time() + self._idle_s
                 return True
