@@ -106,6 +106,18 @@ async def test_each_snapshot_of_a_guests_disk_shows_its_own_moment(scene: Scene)
 
 
 @pytest.mark.parametrize("scene", EITHER, indirect=True)
+async def test_a_disk_that_its_guest_did_not_write_to_needs_no_further_base(scene: Scene) -> None:
+    await scene.guest.write(1)
+    first = await cloned(scene.repository, scene.location)
+    second = await cloned(scene.repository, scene.location)
+    await scene.guest.write(2)
+    third = await cloned(scene.repository, scene.location)
+
+    assert len([name for name in names(scene.disks) if name.endswith(".base")]) == 2
+    assert scene.shows(first, 1) and scene.shows(second, 1) and scene.shows(third, 2)
+
+
+@pytest.mark.parametrize("scene", EITHER, indirect=True)
 async def test_space_of_snapshots_comes_back_once_the_guest_has_ended(scene: Scene) -> None:
     await scene.guest.write(1)
     snapshot = await cloned(scene.repository, scene.location)
@@ -148,6 +160,7 @@ async def test_what_a_guest_has_open_is_recognised_after_a_restart(scene: Scene)
 
 
 async def test_a_qemu_that_refuses_leaves_nothing_behind(scene: Scene) -> None:
+    await scene.guest.write(1)
     before = names(scene.disks)
     played(scene).refuses = {"blockdev-snapshot-sync", "block_resize"}
 
@@ -222,8 +235,10 @@ async def test_a_disk_of_another_name_is_not_found_in_a_qemu(scene: Scene) -> No
 
 
 async def test_a_long_chain_is_not_made_longer_under_a_guest(scene: Scene) -> None:
-    for _ in range(MAX_DEPTH - 1):
+    for value in range(1, MAX_DEPTH):
+        await scene.guest.write(value)
         await cloned(scene.repository, scene.location)
+    await scene.guest.write(MAX_DEPTH)
     before = names(scene.disks)
 
     with pytest.raises(VolumeInUse):

@@ -55,11 +55,15 @@ class Branches:
         self._directory = directory
         self._chains = chains
 
-    def plan(self, location: str, *, written: bool) -> Branch:
-        """How to clone a volume. written: somebody has it open, so it is never taken as empty."""
+    def plan(self, location: str) -> Branch:
+        """How to clone a volume.
+
+        One that is empty needs no new base, also while a qemu writes to it: that has an entry in
+        the first table of the image before it tells its guest that anything is written.
+        """
         chain = self._chains.chain(location)
         header = chain[0][1]
-        if not written and self._chains.empty(location):
+        if self._chains.empty(location):
             return Branch(header.backing, False, header.backing, header.virtual_size, False)
         base = f"{uuids.uuid4()}.base"
         too_deep = len(chain) >= MAX_DEPTH

@@ -129,11 +129,11 @@ class ImageFiles:
 
     # Cloning
 
-    def plan_branch(self, image: Image, *, written: bool = False) -> Branch:
+    def plan_branch(self, image: Image) -> Branch:
         """How to clone a qcow2 volume. Raises VolumeMissing, BackendFailure."""
         self.check_chain(image)
         with failures(f"cannot read {image.live}"):
-            return self.branches.plan(image.live, written=written)
+            return self.branches.plan(image.live)
 
     def reserve_branch(self, image: Image, twin: Image, branch: Branch) -> None:
         """Empty, private files for the images to come."""

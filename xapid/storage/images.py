@@ -335,7 +335,7 @@ class FileRepository:
             except BaseException:
                 await self._threads.run(self._files.branches.abandon, image.live, branch)
                 raise
-            if served is not None:
+            if served is not None and branch.splits:
                 return await undisturbed(self._in_use.branch(served, image, new, branch))
             return await self._threads.run(self._files.branch, image, new, branch)
 

@@ -35,7 +35,7 @@ class InUse:
         """
         await self._threads.run(self._files.settle_branches)
         async with self._servers.serving(self._files.at(image.live)) as served:
-            branch = await self._threads.run(self._files.plan_branch, image, written=True)
+            branch = await self._threads.run(self._files.plan_branch, image)
             if served.leans_on != branch.leans_on:
                 log.warning("a guest writes to an older image", disk=image.live)
                 raise VolumeInUse(image.live)
