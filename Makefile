@@ -7,7 +7,7 @@ FUZZ_INPUTS ?= 1000000
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run check test test-xen torture fuzz bench lock sdist wheel docs man deb try-image clean
+.PHONY: help venv run check test test-xen torture fuzz bench bench-xen lock sdist wheel docs man deb try-image clean
 
 help:
 	@echo "make run       set up and start xapid on the mock: state in ./.xapid, https://127.0.0.1:8443"
@@ -18,6 +18,7 @@ help:
 	@echo "make torture   $(TORTURE_KILLS) kills of the daemon under writes, and under work on disks (TORTURE_KILLS=N)"
 	@echo "make fuzz      $(FUZZ_INPUTS) bad messages for the parsers (FUZZ_INPUTS=N)"
 	@echo "make bench     measure beside libvirtd, nginx and SQLite (BENCH='--only 1,6 --rounds 3')"
+	@echo "make bench-xen start a guest on real Xen by xapid, xl and virsh in turn"
 	@echo "make venv      only set up .venv"
 	@echo "make docs      write docs/api.md, docs/configuration.md and what xe knows of the API,"
 	@echo "                 and make the manual of docs/: build/html/index.html"
@@ -63,6 +64,9 @@ fuzz: venv
 bench: venv
 	@bench/prerequisites build/bench
 	$(BIN)/python -m bench $(BENCH)
+
+bench-xen: venv
+	SUITE=$(SUITE) $(BIN)/python -m bench.xen
 
 docs: venv
 	$(BIN)/python -m xapid.datamodel.document > docs/api.md
