@@ -37,7 +37,9 @@ rm -rf {STATE} /srv/xapid
 ip netns | while read -r name rest; do
     ip netns pids "$name" | xargs -r kill -9; ip netns delete "$name"
 done
-grep -ls ^xapid: /sys/class/net/*/ifalias | cut -d/ -f5 | xargs -r -n1 ip link delete
+for kind in vlan bond bridge; do
+    ip -o link show type $kind | cut -d' ' -f2 | cut -d@ -f1 | tr -d : | xargs -r -n1 ip link delete
+done
 for card in eth1 eth2 eth3 eth4; do ip link set $card down; done 2>/dev/null
 true
 """
