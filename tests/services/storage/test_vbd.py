@@ -525,6 +525,25 @@ async def test_what_domains_hold_is_held_again_after_a_restart(
     await closed(again)
 
 
+async def test_a_guests_disk_that_was_missing_is_held_once_it_is_found(
+    world: World, sr: Ref[SR], vdi: Ref[VDI], tmp_path: Path
+) -> None:
+    vbd = await plugged(world, vdi)
+    image = world.image(vdi)
+    image.rename(tmp_path / "elsewhere")
+    await world.sr.scan(Caller(), sr)
+    await closed(world)
+    again = await opened(tmp_path)
+    await again.disks.restore()
+    assert again.store.get(vdi).missing and not again.leases.held(vdi)
+
+    (tmp_path / "elsewhere").rename(image)
+    await again.sr.scan(Caller(), sr)
+
+    assert again.leases.held(vdi) and again.store.get(vbd.ref).storage_lock
+    await closed(again)
+
+
 async def test_a_lock_whose_holder_is_gone_falls_at_a_restart(
     world: World, vdi: Ref[VDI], tmp_path: Path
 ) -> None:

@@ -46,7 +46,10 @@ class Repositories:
         self._on_loosened: list[Callable[[Ref[SR]], None]] = []
 
     def on_attached(self, listener: Callable[[Ref[SR]], Awaitable[None]]) -> None:
-        """Await `listener` with each SR as soon as it is attached, before anybody else uses it."""
+        """Await `listener` with each SR as soon as it is attached, before anybody else uses it.
+
+        It hears again of an SR in which a disk that was missing is found.
+        """
         self._on_attached.append(listener)
 
     def on_loosened(self, listener: Callable[[Ref[SR]], None]) -> None:
@@ -79,8 +82,11 @@ class Repositories:
         with storage_errors(sr.ref):
             driver.check(pbd.device_config)
             self._attached[sr.ref] = await driver.attach(sr.uuid, pbd.device_config)
+        await self._tell_attached(sr.ref)
+
+    async def _tell_attached(self, sr: Ref[SR]) -> None:
         for listener in self._on_attached:
-            await listener(sr.ref)
+            await listener(sr)
 
     async def record_attached(self, pbd: Ref[PBD], *, attached: bool) -> None:
         """Record that an SR is attached and is to be, or neither."""
@@ -107,12 +113,15 @@ class Repositories:
         """Make the VDI records and the sizes of an SR what its storage holds."""
         repository = self.get(sr)
         before = {vdi.location for vdi in self._disks(sr)}
+        missing = {vdi.ref for vdi in self._disks(sr) if vdi.missing}
         with storage_errors(sr):
             volumes = await repository.scan(before)
             space = await repository.stat()
         async with self._store.transaction() as tx:
             self._record_volumes(tx, sr, volumes, before)
             self._record_sizes(tx, sr, space)
+        if any(vdi.ref in missing and not vdi.missing for vdi in self._disks(sr)):
+            await self._tell_attached(sr)
         labels = {volume.location: volume.label for volume in volumes}
         for vdi in self._disks(sr):
             if vdi.location in labels and labels[vdi.location] != label_of(vdi):
