@@ -85,7 +85,7 @@ static void load(struct connection *all, size_t count, double seconds)
             if (!receive(c))
                 continue;
             note(c->began_ns, c->answer_bytes);
-            if (now_ns() < end)
+            if (now_ns() < end || c->next)      /* a script that has begun goes to its end */
                 begin(c);
             else
                 open--;
