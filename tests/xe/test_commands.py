@@ -1,4 +1,4 @@
-"""`xe` on a whole daemon: from a bare install to a guest, and what administrators ask of it then."""
+"""`xe` on a whole daemon: from a bare install to a guest, and what is asked of it then."""
 
 from __future__ import annotations
 
@@ -143,7 +143,8 @@ def test_fields_are_set_added_removed_cleared_and_read(xe: Xe) -> None:
         (["vif-create", "vm=x", "network=none", "stray"], "stands alone"),
         (["sr-create", "name-label=x", "type=lvmoiscsi", "device-config:chappassword=y"],
          "device-config:chappassword-file=FILE"),
-        (["pool-join", "master-password=x"], "is a secret"),
+        (["pool-join", "master-address=x", "master-username=x", "master-password=x"],
+         "is a secret"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_in_a_sentence_with_what_to_do(
@@ -221,7 +222,7 @@ def test_every_list_and_param_list_answers_in_every_form(xe: Xe) -> None:
             for form in ("--json", "--table", "--classic", "--minimal"):
                 assert xe(name, "params=all", form).code == 0, name
     assert "enabled ( RO): true" in xe.ok("host-param-list")
-    assert json.loads(xe.ok("pool-param-list", "--json"))["master-name-label"] != ""
+    assert json.loads(xe.ok("pool-param-list", "--json"))["master"] != ""
 
 
 def test_no_run_leaves_a_session_behind(xe: Xe) -> None:

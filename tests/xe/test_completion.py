@@ -83,7 +83,8 @@ def test_bash_completes_the_word_under_the_cursor(
     if not xe.ok("vm-list", "name-label=bash guest", "--minimal"):
         xe.ok("vm-create", "name-label=bash guest", "memory=64MiB")
     program = (
-        f'xe() {{ {sys.executable} -m xapid.xe --complete --socket {xe.daemon.socket} "${{@:2}}"; }}\n'
+        f"xe() {{ {sys.executable} -m xapid.xe --complete --socket {xe.daemon.socket}"
+        ' "${@:2}"; }\n'
         f"source {SCRIPT}\n"
         # As bash splits a line: at blanks, and at equals signs and colons.
         "read -ra COMP_WORDS < <(sed 's/[=:]/ & /g' <<< \"$COMP_LINE\")\n"

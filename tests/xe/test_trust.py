@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -100,9 +101,9 @@ def test_a_wrong_password_is_told_in_a_sentence_without_it(afar: Afar) -> None:
 def test_without_a_terminal_nobody_is_asked_for_a_password(afar: Afar) -> None:
     words = ("-s", "127.0.0.1", "-p", afar.port, "--fingerprint", fingerprint(afar), "vm-list")
     process = subprocess.run(
-        ["setsid", "-w", *map(str, afar.xe.program("--version").args[:3]), *words],  # type: ignore[index]
+        [sys.executable, "-m", "xapid.xe", *words],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=False,
-        env=afar.xe.environment(),
+        env=afar.xe.environment(), start_new_session=True,
     )  # fmt: skip
 
     assert process.returncode == 1 and "no terminal to ask" in process.stderr

@@ -181,8 +181,11 @@ class Call:
         sys.stderr.write(f"xe: {text}\n")
 
 
-def map_members(name: str, given: Mapping[str, str]) -> dict[str, str]:
-    """A map as it was typed; secrets in it come from files, `KEY-file=PATH`. Raises UsageError."""
+def map_members(name: str, given: Mapping[str, str], *, look_only: bool = False) -> dict[str, str]:
+    """A map as it was typed; secrets in it come from files, `KEY-file=PATH`. Raises UsageError.
+
+    look_only: do not read the files yet.
+    """
     members = {}
     for key, text in given.items():
         stem = key.removesuffix("-file")
@@ -190,7 +193,7 @@ def map_members(name: str, given: Mapping[str, str]) -> dict[str, str]:
             members[key] = text
         elif stem == key:
             raise UsageError(_no_secret(f"{name}:{key}"))
-        else:
+        elif not look_only:
             members[stem] = read_secret(Path(text))
     return members
 
@@ -216,10 +219,18 @@ def missing(command: Command, argument: Argument) -> str:
 
 
 def check_words(command: Command, words: Words) -> None:
-    """See that a command that selects nothing was given nothing that it does not know.
+    """See before anything is sent that nothing is missing, unknown or a secret.
 
     Raises UsageError.
     """
+    for argument in command.arguments:
+        given = [s for s in argument.spellings() if s in words.values or s in words.maps]
+        if argument.secret and any(not s.endswith("-file") for s in given):
+            raise UsageError(_no_secret(argument.name))
+        if argument.is_needed and not argument.secret and not given:
+            raise UsageError(missing(command, argument))
+    for name, members in words.maps.items():
+        map_members(words.typed[name], dict.fromkeys(members, ""), look_only=True)
     if command.selects or command.open:
         return
     known = {s for argument in command.arguments for s in argument.spellings()}

@@ -76,7 +76,7 @@ def candidates(words: Sequence[str]) -> list[str]:
     found = _beginning(last, keys)
     if command.selects and last and not found:
         names = _names(options, command.selects, dict(command.only))
-        found = _beginning(last, (f"{_escaped(each)} " for each in names))
+        found = _beginning(last, (f"{each} " for each in names))
     return found
 
 

@@ -27,6 +27,7 @@ def connected(options: Options, *, silent: bool = False) -> Iterator[Server]:
     """
     server = Server(_connect(options, silent=silent))
     try:
+        server.open()  # before a password is asked for
         _log_in(server, options, silent=silent)
         yield server
     finally:

@@ -52,11 +52,12 @@ def _module(name: str) -> dict[str, Command]:
 def find(name: str) -> Command | None:
     """The command of a name, in any case and with `_` or `-`."""
     asked = folded(name)
-    first = asked.partition("-")[0]
-    for module in HAND_WRITTEN.get(first, ()):
+    words = dict(_by_word(asked))
+    usual = any(asked[len(word) + 1 :].startswith(("list", "param-")) for word in words)
+    for module in HAND_WRITTEN.get(asked.partition("-")[0], ()) if not usual else ():
         if asked in _module(module):
             return _module(module)[asked]
-    for word, cls in _by_word(asked):
+    for word, cls in words.items():
         for command in _made(word, cls, asked[len(word) + 1 :]):
             if command.name == asked:
                 return command

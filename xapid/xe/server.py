@@ -6,12 +6,16 @@ import contextlib
 import xmlrpc.client
 from collections.abc import Callable
 from typing import Any, Final
+from xml.parsers import expat
 
 from .failures import Failure, Unreachable
 from .transport import TlsConnection, Transport, UnixConnection
 
 ORIGINATOR: Final = "xe"
 API_VERSION: Final = "1.1"
+
+_NONSENSE: Final = (ValueError, LookupError, TypeError, xmlrpc.client.Error, expat.ExpatError)
+"""What reading an answer raises that is no XML-RPC."""
 
 Connect = Callable[[], UnixConnection | TlsConnection]
 
@@ -26,6 +30,10 @@ class Server:
         self.connect = connect
         self._transport = Transport(connect())
         self.session = ""
+
+    def open(self) -> None:
+        """Reach the server, and see that it is trusted. Raises Unreachable, Untrusted."""
+        self._transport.open()
 
     def login(self, user: str, password: str) -> None:
         """Begin the session. Raises Failure, Unreachable, Untrusted."""
@@ -51,7 +59,7 @@ class Server:
         body = xmlrpc.client.dumps(params, method)
         try:
             (answer,) = self._transport.request("localhost", "/", body.encode())
-        except (ValueError, LookupError, TypeError, xmlrpc.client.Error) as error:
+        except _NONSENSE as error:
             raise _no_answer(error) from error
         if not isinstance(answer, dict) or "Status" not in answer:
             raise _no_answer(answer)

@@ -70,6 +70,10 @@ class Transport(xmlrpc.client.Transport):
         super().__init__()
         self._place = place
 
+    def open(self) -> None:
+        """Connect now. Raises Unreachable, Untrusted."""
+        self._place.connect()
+
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
         self._connection = host, self._place
         return self._place
