@@ -34,7 +34,7 @@ collect_ignore = (
     if os.environ.get("EVERYTHING")
     else [
         *("test_networking.py", "test_networking_host.py", "test_networking_storm.py"),
-        *("test_storage.py", "test_storage_faults.py"),
+        *("test_storage.py", "test_storage_faults.py", "test_service.py"),
     ]
 )
 TABLE = Table()
