@@ -7,17 +7,21 @@ import time
 from .conftest import MIB, Client, Daemon, vm_values
 
 
-def test_four_starts_of_a_second_each_end_within_two(daemon: Daemon, client: Client) -> None:
-    vms = [client("VM.create", vm_values(name_label=f"g{n}")) for n in range(4)]
+def test_four_starts_take_little_longer_than_one(daemon: Daemon, client: Client) -> None:
+    vms = [client("VM.create", vm_values(name_label=f"g{n}")) for n in range(5)]
     daemon.knob("build_ms", 1000)
 
-    began = time.monotonic()
-    tasks = [client("Async.VM.start", vm, False, False) for vm in vms]
-    records = [client.wait_for_task(task) for task in tasks]
-    took_s = time.monotonic() - began
+    took_s = []
+    for some in (vms[:1], vms[1:]):
+        began = time.monotonic()
+        tasks = [client("Async.VM.start", vm, False, False) for vm in some]
+        ended = [client.wait_for_task(task)["status"] for task in tasks]
+        took_s.append(time.monotonic() - began)
+        assert ended == ["success"] * len(some)
 
-    assert [record["status"] for record in records] == ["success"] * 4
-    assert 1.0 <= took_s < 2.0
+    alone, together = took_s
+    assert alone >= 1.0
+    assert together < 3 * alone
 
 
 def test_fifty_starts_at_once_never_stall_the_loop(daemon: Daemon, client: Client) -> None:

@@ -79,7 +79,7 @@ def test_next_wakes_at_once(front: Any) -> None:
 
     (events, when) = heard[0]
     assert [event["ref"] for event in events] == [made]
-    assert when - began < 1.0
+    assert when - began < 10, "long before the answer that is due without an event"
 
 
 async def registered_waiter(front: Any) -> None:
@@ -164,7 +164,7 @@ def test_stopping_lets_those_who_wait_go(make_front: Any) -> None:
     thread.join(10)
 
     assert heard == [[]]
-    assert monotonic() - began < 2.0
+    assert monotonic() - began < 4.5, "less than it is given to end"
 
 
 READERS = 1_000
