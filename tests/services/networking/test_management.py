@@ -146,6 +146,7 @@ async def test_a_restart_in_time_goes_on_waiting(
     await world.store.close()
 
     again = await opened(tmp_path, type(world.bridges)())
+    await again.store.set(again.host, Host.address, "")  # as introduced anew
     again.now += 30
     await again.guard.open()
     await again.wires.restore()
@@ -154,6 +155,7 @@ async def test_a_restart_in_time_goes_on_waiting(
     await timer(again)
 
     assert again.store.get(managed).IP == "10.9.0.9" and not again.guard.pending
+    assert again.store.get(again.host).address == "10.9.0.9"
     await again.store.close()
 
 

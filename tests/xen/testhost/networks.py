@@ -59,7 +59,8 @@ class Networks:
             if not self.call("PIF.get_management", pif):
                 self.call("PIF.forget", pif)
         for ref, network in self.call("network.get_all_records").items():
-            if ref in self.networks or network["name_label"].startswith("Network of eth"):
+            made = ref in self.networks or network["name_label"].startswith("Network of eth")
+            if made and not network["PIFs"]:
                 self.call("network.destroy", ref)
         self.outside.close()
 

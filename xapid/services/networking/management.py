@@ -19,6 +19,7 @@ from ...db.store import Store
 from ..ports import Call, implements_static
 from .guard import KEPT, Before, Guard
 from .pif import PIFService
+from .records import follow_management
 
 LOCAL = "local"
 """The path of a client on the Unix socket."""
@@ -39,6 +40,9 @@ class ManagementService:
     async def start(self, serve: Serve) -> None:
         """serve: opens or closes the API on the network."""
         self._serve = serve
+        async with self.store.transaction() as tx:
+            for pif in self.store.all(PIF):
+                follow_management(tx, pif.ref)
         if not self.guard.served:
             await serve(False)
         await self.guard.start(self._restore)
