@@ -60,7 +60,11 @@ class PlainApi:
         self._server = xmlrpc.client.ServerProxy(
             f"https://127.0.0.1:{port}/", transport=_Transport()
         )
-        self._session = str(self._value("session.login_with_password", "root", password))
+        try:
+            self._session = str(self._value("session.login_with_password", "root", password))
+        except ApiError:
+            self._server("close")()
+            raise
 
     @property
     def session(self) -> str:
