@@ -135,8 +135,10 @@ def test_a_guest_with_disk_and_network_is_made_by_xe_alone(host: Host, table: Ta
         host.xe("vm-param-set", f"vm={name}", *DIRECT)
     host.xe("vm-param-set", "vm=web", "other-config:auto_poweron=true")
     with table.step("service", "start"):
-        for name in ("web", "spare", "screen"):
+        for name in ("web", "spare"):
             host.xe("vm-start", f"vm={name}")
+        # It has nothing to boot: let run, its BIOS would reboot it again and again.
+        host.xe("vm-start", "vm=screen", "paused=true")
 
     inside = host.console("web")
     inside.command("dd if=/dev/urandom of=/dev/xvda bs=1M count=4 oflag=direct", 120)
@@ -205,7 +207,7 @@ def test_guests_do_not_notice_restarts(host: Host, table: Table) -> None:
     assert marks(host) == before
     names = "params=name-label", "--minimal"
     running_now = host.xe("vm-list", "power-state=running", "is-control-domain=false", *names)
-    assert sorted(running_now.split(",")) == ["screen", "spare", "web"]
+    assert sorted(running_now.split(",")) == ["spare", "web"]
 
 
 def test_marked_guests_start_again_with_the_host(host: Host, table: Table) -> None:

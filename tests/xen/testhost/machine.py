@@ -142,11 +142,17 @@ class Machine:
         self.run("systemctl reboot", check=False)
         self._hang_up()
         deadline = time.monotonic() + BOOT_TIMEOUT_S
-        while not (self.answers() and self.boot_id() != booted):
+        while not self._came_up_since(booted):
             if time.monotonic() > deadline or not is_running(self.directory / "pid"):
                 raise HostError(f"dom0 does not come back; see {self.serial_log}")
             time.sleep(1)
         self._monitor("set-action", {"reboot": "shutdown"})
+
+    def _came_up_since(self, booted: str) -> bool:
+        try:
+            return self.boot_id() != booted and self.answers()
+        except HostError:  # it goes down just now, or is not there yet
+            return False
 
     def boot_id(self) -> str:
         """Names one boot of dom0."""
