@@ -216,7 +216,7 @@ def test_marked_guests_start_again_with_the_host(host: Host, table: Table) -> No
     keep = "[Journal]\\nStorage=persistent\\n"
     host.run(
         f"printf '{keep}' > /etc/systemd/journald.conf.d/zz-persistent.conf; "
-        "systemctl restart systemd-journald"
+        "systemctl restart systemd-journald; journalctl --flush"
     )
 
     with table.step("service", "reboot"):
