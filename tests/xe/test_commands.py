@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -225,16 +226,28 @@ def test_every_list_and_param_list_answers_in_every_form(xe: Xe) -> None:
     assert json.loads(xe.ok("pool-param-list", "--json"))["master"] != ""
 
 
-def test_no_run_leaves_a_session_behind(xe: Xe) -> None:
-    def calls(method: str) -> int:
-        return sum(f"session.{method}" in line for line in xe.daemon.errors)
+def open_sessions(xe: Xe) -> int:
+    """Logins without a logout so far, as the daemon's log has them."""
 
-    before = calls("login_with_password") - calls("logout")
+    def calls(method: str) -> int:
+        return sum(f"method=session.{method}" in line for line in xe.daemon.errors)
+
+    return calls("login_with_password") - calls("logout")
+
+
+def test_no_run_leaves_a_session_behind(xe: Xe) -> None:
     xe.ok("vm-list")
     xe.refused("vm-start", "no-such-vm")
     xe.refused("vm-start", code=2)
+    waiting = xe.program(
+        "--socket", str(xe.daemon.socket), "event-wait", "class=vm", "name-label=nobody"
+    )
+    eventually(lambda: waits_for_events(xe))
+    waiting.send_signal(signal.SIGINT)
+    _, complaint = waiting.communicate(timeout=20)
 
-    eventually(lambda: calls("login_with_password") - calls("logout") == before)
+    assert waiting.returncode == 130 and "interrupted" in complaint
+    eventually(lambda: open_sessions(xe) == 1)  # that of the tests' own client
 
 
 def test_help_tells_of_topics_commands_and_arguments(xe: Xe) -> None:

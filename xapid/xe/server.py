@@ -45,8 +45,14 @@ class Server:
         """End the session, if there is one; a server that is gone has ended it too."""
         session, self.session = self.session, ""
         if session:
-            with contextlib.suppress(Failure, Unreachable):
+            try:
                 self.raw("session.logout", session)
+            except Failure:
+                pass
+            except Unreachable:  # an answer that was broken off blocks the connection
+                self.reconnect()
+                with contextlib.suppress(Failure, Unreachable):
+                    self.raw("session.logout", session)
         self._transport.close()
 
     def reconnect(self) -> None:
