@@ -36,6 +36,8 @@ ANSWERS_S = 45
 """When a call on storage that does not answer must have failed."""
 ORIGINAL = 8 * MIB
 ENOUGH = 16
+CHOSEN = os.environ.get("XAPID_STORAGE_KINDS", "").split()
+"""Names of the kinds to try, where not all are wanted."""
 CUT_OFF = (OSError, EOFError, HTTPException, Error)
 
 
@@ -44,6 +46,8 @@ def shelves(workbench: Workbench) -> Iterator[list[Shelf]]:
     """An SR of each kind, empty."""
     made = []
     for kind in KINDS:
+        if CHOSEN and kind.name not in CHOSEN:
+            continue
         made.append(Shelf(workbench, kind, dict(kind.prepare(workbench.machine))))
         made[-1].create()
         made[-1].empty = made[-1].used()
@@ -52,8 +56,8 @@ def shelves(workbench: Workbench) -> Iterator[list[Shelf]]:
         (pbd,) = each.call("SR.get_PBDs", each.sr)
         each.call("PBD.unplug", pbd)
         each.call("SR.destroy", each.sr)
-    for kind in reversed(KINDS):
-        kind.drop(workbench.machine)
+    for each in reversed(made):
+        each.kind.drop(workbench.machine)
 
 
 @pytest.fixture
@@ -134,7 +138,7 @@ def test_no_kill_loses_a_disk_or_leaves_anything(
     path = workbench.vdi_path(original)
     machine.run(f"dd if=/dev/urandom of={path} bs=1M count=8 conv=notrunc,fsync status=none")
     md5 = workbench.sum(original)
-    before = in_the_kernel(machine)
+    before = lasting(machine)
     work = Work([shelf.sr for shelf in shelves], dice)
     work.known = {str(shelf.call("VDI.copy", original, shelf.sr)) for shelf in shelves}
 
@@ -152,7 +156,7 @@ def test_no_kill_loses_a_disk_or_leaves_anything(
         work.check(workbench.api)
         for shelf in shelves:
             assert useless(shelf) == set(), f"{shelf.kind.name} after kill {kill + 1}"
-        assert in_the_kernel(machine) == before
+        assert lasting(machine) == before
     print(f"{KILLS} kills in {sum(work.done.values())} calls: {dict(work.done)}")
 
     for vdi in sorted(work.known):
@@ -165,6 +169,12 @@ def test_no_kill_loses_a_disk_or_leaves_anything(
         wait_until("only the SR is left", lambda shelf=shelf: not leftovers(shelf), 120)
         assert shelf.used() <= shelf.empty + MIB
     workbench.api.call("VDI.destroy", original)
+
+
+def lasting(machine: Machine) -> set[str]:
+    """What dom0's kernel has of storage, but for the layers that LVM makes of a pool as needed."""
+    found = in_the_kernel(machine)
+    return {each for each in found if not re.search(r"-pool(-tpool|_tmeta|_tdata)?$", each)}
 
 
 def leftovers(shelf: Shelf) -> set[str]:
