@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .connection import Connection, OnDomains
+from .fresh import Fresh
 from .link import Progress
 from .types import (
     JSON,
@@ -42,6 +43,7 @@ class XenClient:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._domain_list = Fresh(self._ask_domain_list)
 
     @classmethod
     async def start(
@@ -157,7 +159,10 @@ class XenClient:
     # The life of a domain
 
     async def domain_list(self) -> list[Domain]:
-        """List all domains, as on_domains gives them."""
+        """List all domains, as on_domains gives them; who asks at the same time shares the list."""
+        return await self._domain_list()
+
+    async def _ask_domain_list(self) -> list[Domain]:
         return [Domain(**each) for each in await self._ask("domain_list")]
 
     async def domain_create(
