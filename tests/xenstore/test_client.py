@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from xapid.xen.xenstore import PENDING_PATHS, Nodes, Watch, Xenstore
+from xapid.xen.xenstore import PENDING_PATHS, Nodes, Step, Watch, Xenstore
 from xapid.xen.xenstore_wire import (
     Permissions,
     XenstoreConflict,
@@ -236,3 +236,26 @@ async def test_without_xenstored_it_says_so_at_once(tmp_path: Path) -> None:
         await client.start()
     with pytest.raises(XenstoreUnavailable):
         await client.read("/a")
+
+
+async def test_steps_are_taken_in_their_order_in_one_go(store: Xenstore, top: str) -> None:
+    mine = Permissions(7)
+
+    await store.do(
+        [
+            *(Step.makes(f"{top}/a"), Step.permits(f"{top}/a", mine)),
+            *(Step.writes(f"{top}/b", b"1"), Step.writes(f"{top}/b", b"2"), Step.sees(f"{top}/b")),
+        ]
+    )
+
+    assert await store.permissions(f"{top}/a") == mine
+    assert await store.read(f"{top}/b") == b"2"
+
+
+async def test_a_step_that_fails_undoes_all_in_a_transaction(store: Xenstore, top: str) -> None:
+    steps = [Step.writes(f"{top}/a", b"1"), Step.sees(f"{top}/none"), Step.writes(f"{top}/b", b"1")]
+
+    with pytest.raises(XenstoreNotFound, match="none"):
+        await store.transaction(lambda nodes: nodes.do(steps))
+
+    assert await store.directory(top) == []

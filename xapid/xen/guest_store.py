@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..datamodel.errors import InvalidValue
 from .guest_tree import domain_path
-from .xenstore import Nodes, Xenstore
+from .xenstore import Nodes, Step, Xenstore
 from .xenstore_wire import Permissions
 
 GUEST_OWNS = (
@@ -73,20 +72,15 @@ async def prepare_guest(xenstore: Xenstore, domid: int, plan: GuestStore) -> Non
     writable = Permissions(domid)
     readable = Permissions(0, grants=((domid, "r"),))
 
-    async def write(nodes: Nodes) -> None:
-        await nodes.read(top)  # never make the directory of a domain that has gone
-        steps: list[Awaitable[None]] = []
-        for name in GUEST_READS:
-            steps += _own(nodes, f"{top}/{name}", readable)
-        for name in (*GUEST_OWNS, "memory/uncooperative"):
-            steps += _own(nodes, f"{top}/{name}", writable)
-        for name, kib in _memory_nodes(plan.memory).items():
-            steps.append(nodes.write(f"{top}/memory/{name}", str(kib).encode()))
-        steps += _vm_data(nodes, top, plan.vm_data)
-        # Sent one behind the other, they are done in this order.
-        await asyncio.gather(*steps)
-
-    await xenstore.transaction(write)
+    steps = [Step.sees(top)]  # never make the directory of a domain that has gone
+    for name in GUEST_READS:
+        steps += _own(f"{top}/{name}", readable)
+    for name in (*GUEST_OWNS, "memory/uncooperative"):
+        steps += _own(f"{top}/{name}", writable)
+    for name, kib in _memory_nodes(plan.memory).items():
+        steps.append(Step.writes(f"{top}/memory/{name}", str(kib).encode()))
+    steps += _vm_data(top, plan.vm_data)
+    await xenstore.transaction(lambda nodes: nodes.do(steps))
 
 
 def _memory_nodes(memory: GuestMemory) -> dict[str, int]:
@@ -97,13 +91,13 @@ def _memory_nodes(memory: GuestMemory) -> dict[str, int]:
     }
 
 
-def _own(nodes: Nodes, path: str, permissions: Permissions) -> list[Awaitable[None]]:
-    return [nodes.mkdir(path), nodes.set_permissions(path, permissions)]
+def _own(path: str, permissions: Permissions) -> list[Step]:
+    return [Step.makes(path), Step.permits(path, permissions)]
 
 
-def _vm_data(nodes: Nodes, top: str, vm_data: Mapping[str, str]) -> list[Awaitable[None]]:
+def _vm_data(top: str, vm_data: Mapping[str, str]) -> list[Step]:
     return [
-        nodes.write(f"{top}/{VM_DATA}/{path}", value.encode()) for path, value in vm_data.items()
+        Step.writes(f"{top}/{VM_DATA}/{path}", value.encode()) for path, value in vm_data.items()
     ]
 
 
@@ -113,11 +107,11 @@ async def replace_vm_data(xenstore: Xenstore, domid: int, vm_data: Mapping[str, 
     Raises XenstoreError as prepare_guest does.
     """
     top = domain_path(domid)
+    steps = [*_own(f"{top}/{VM_DATA}", Permissions(domid)), *_vm_data(top, vm_data)]
 
     async def write(nodes: Nodes) -> None:
         await nodes.read(top)
         await nodes.remove(f"{top}/{VM_DATA}")
-        owned = _own(nodes, f"{top}/{VM_DATA}", Permissions(domid))
-        await asyncio.gather(*owned, *_vm_data(nodes, top, vm_data))
+        await nodes.do(steps)
 
     await xenstore.transaction(write)

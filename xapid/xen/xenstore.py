@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -65,6 +65,41 @@ class Nodes(Protocol):
 
     async def set_permissions(self, path: str, permissions: Permissions) -> None:
         """Say who may do what with a node that exists."""
+
+    async def do(self, steps: Sequence[Step]) -> None:
+        """Take steps in their order, sent in one go. Raises what the first that failed has.
+
+        Those after it are taken all the same: for a transaction, which is dropped then.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One message that is answered by nothing but success."""
+
+    op: Op
+    path: str
+    more: bytes = b""
+
+    @classmethod
+    def sees(cls, path: str) -> Step:
+        """The node must be there."""
+        return cls(Op.READ, path)
+
+    @classmethod
+    def writes(cls, path: str, value: bytes) -> Step:
+        return cls(Op.WRITE, path, value)
+
+    @classmethod
+    def makes(cls, path: str) -> Step:
+        return cls(Op.MKDIR, path)
+
+    @classmethod
+    def permits(cls, path: str, permissions: Permissions) -> Step:
+        return cls(Op.SET_PERMS, path, permissions.encode())
+
+    def told(self) -> str:
+        return f"{self.op.name} {self.path}"
 
 
 @dataclass(slots=True)
@@ -139,6 +174,9 @@ class _Access:
 
     async def set_permissions(self, path: str, permissions: Permissions) -> None:
         await self._ask(Op.SET_PERMS, path, permissions.encode())
+
+    async def do(self, steps: Sequence[Step]) -> None:
+        await self._client.take_steps(steps, self._transaction)
 
     async def _list(self, path: str) -> bytes:
         return await self._ask(Op.DIRECTORY, path)
@@ -264,6 +302,30 @@ class Xenstore(_Access):
             except TimeoutError:
                 raise XenstoreUnavailable(f"no answer to {what}") from None
 
+    async def take_steps(self, steps: Sequence[Step], transaction: int = 0) -> None:
+        """Send the messages of all steps behind one another and wait for all their answers."""
+        payloads = [path_bytes(step.path) + step.more for step in steps]
+        async with self._slots:
+            answers = self._send_all(steps, payloads, transaction)
+            try:
+                async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                    for answer in answers:
+                        await answer
+            except TimeoutError:
+                raise XenstoreUnavailable(f"no answer to {steps[0].told()}") from None
+
+    def _send_all(
+        self, steps: Sequence[Step], payloads: Sequence[bytes], transaction: int
+    ) -> list[asyncio.Future[bytes]]:
+        messages, answers = [], []
+        for step, payload in zip(steps, payloads, strict=True):
+            number = self._next_number()
+            messages.append(message(step.op, number, transaction, payload))
+            answers.append((number, step))
+        writer = self._writing()
+        writer.write(b"".join(messages))
+        return [self._expect(number, step.told(), None) for number, step in answers]
+
     def _send(
         self,
         op: Op,
@@ -272,12 +334,24 @@ class Xenstore(_Access):
         what: str,
         undo: Callable[[bytes], None] | None,
     ) -> asyncio.Future[bytes]:
+        number = self._next_number()
+        self._writing().write(message(op, number, transaction, payload))
+        return self._expect(number, what or op.name, undo)
+
+    def _next_number(self) -> int:
+        self._next_request = (self._next_request + 1) % _REQUEST_IDS
+        return self._next_request
+
+    def _writing(self) -> asyncio.StreamWriter:
         if self._writer is None:
             raise XenstoreUnavailable("xenstored is not there")
-        number = self._next_request = (self._next_request + 1) % _REQUEST_IDS
-        self._writer.write(message(op, number, transaction, payload))
+        return self._writer
+
+    def _expect(
+        self, number: int, what: str, undo: Callable[[bytes], None] | None
+    ) -> asyncio.Future[bytes]:
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._pending[number] = _Pending(answer, what or op.name, undo)
+        self._pending[number] = _Pending(answer, what, undo)
         return answer
 
     # The connection
