@@ -44,6 +44,9 @@ class DomainTable:
         """The domain with this uuid, None when Xen has none."""
         return self._by_uuid.get(uuid)
 
+    def uuids(self) -> set[str]:
+        return set(self._by_uuid)
+
     def all(self) -> tuple[Domain, ...]:
         return tuple(self._by_uuid.values())
 

@@ -168,3 +168,23 @@ async def test_a_guest_that_goes_while_it_waits_for_its_restart_is_halted_at_onc
         await watcher.close()
 
     assert host.did == ["halt"]
+
+
+async def test_a_domain_that_has_gone_is_missed_whoever_saw_it_first(store: Store) -> None:
+    async with store.transaction() as tx:
+        vm = tx.create(VM, {"power_state": VmPowerState.RUNNING, "domid": 7})
+    alive = replace(DOM0, domid=7, uuid=store.get(vm).uuid, ours=True, running=True)
+    host = Host(store, [DOM0, alive])
+    watcher = watch(store, host, RestartBrake(asyncio.get_running_loop().time))
+    watcher.observe(host.domains)
+    await watcher.reconcile()
+    host.domains = [DOM0]
+    watcher.domains.update(host.domains)  # as an operation on another VM does
+    try:
+        watcher.observe(host.domains)
+        async with asyncio.timeout(4):  # sooner than the next look at all
+            await host.halted.wait()
+    finally:
+        await watcher.close()
+
+    assert host.did == ["halt"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -33,6 +33,7 @@ class ForeignDomains:
     host: Ref[Host]
     _writing: asyncio.Task[None] | None = None
     _latest: tuple[Domain, ...] = ()
+    _shown: dict[str, Ref[VM]] = field(default_factory=dict)
 
     def update(self, domains: Iterable[Domain]) -> None:
         """Take the list of domains; the records follow at once."""
@@ -47,19 +48,26 @@ class ForeignDomains:
             log.exception("foreign domains not shown")
 
     async def _reflect(self, domains: tuple[Domain, ...]) -> None:
-        shown = {vm.uuid: vm for vm in self.store.all(VM) if vm.is_foreign_domain}
-        ours = {vm.uuid for vm in self.store.all(VM)} - set(shown)
-        there = {d.uuid: d for d in domains if d.uuid not in ours and not _leftover(d)}
+        there = {d.uuid: d for d in domains if not (self._is_ours(d) or _leftover(d))}
+        if not (there or self._shown):
+            return
+        shown = dict(self._shown)
         async with self.store.transaction() as tx:
-            for uuid in set(shown) - set(there):
-                tx.destroy(shown[uuid].ref)
+            for uuid in shown.keys() - there.keys():
+                tx.destroy(shown.pop(uuid))
             for uuid, domain in there.items():
                 values = self._values(domain)
-                if uuid not in shown:
-                    tx.create(VM, {"is_foreign_domain": True, **values}, uuid=uuid, volatile=True)
-                    log.info("a domain that is not ours", domid=domain.domid, name=domain.name)
+                if uuid in shown:
+                    tx.update(shown[uuid], values)
                 else:
-                    tx.update(shown[uuid].ref, values)
+                    values["is_foreign_domain"] = True
+                    shown[uuid] = tx.create(VM, values, uuid=uuid, volatile=True)
+                    log.info("a domain that is not ours", domid=domain.domid, name=domain.name)
+        self._shown = shown
+
+    def _is_ours(self, domain: Domain) -> bool:
+        vm = self.store.by_uuid(VM, domain.uuid)
+        return vm is not None and not self.store.get(vm).is_foreign_domain
 
     def _values(self, domain: Domain) -> dict[str, object]:
         memory = domain.max_memkb * KIB

@@ -9,7 +9,7 @@ domain that is not ours.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -83,6 +83,7 @@ class Watcher:
     _again: set[str] = field(default_factory=set)
     _preserved: dict[str, int] = field(default_factory=dict)
     _looking: list[asyncio.Task[None]] = field(default_factory=list)
+    _seen: set[str] = field(default_factory=set)
     _ready: bool = False
 
     def observe(self, domains: Sequence[Domain]) -> None:
@@ -91,9 +92,10 @@ class Watcher:
             log.error("a list of domains without the control domain is not believed")
             return
         self.domains.update(domains)
+        before, self._seen = self._seen, self.domains.uuids()
         if self._ready:
-            for vm in self._concerned():
-                self.settle(vm)
+            known = (self.store.by_uuid(VM, uuid) for uuid in before | self._seen)
+            self._settle_all(self.store.get(vm) for vm in known if vm is not None)
             self.foreign.update(self.domains.all())
 
     async def reconcile(self) -> None:
@@ -153,8 +155,7 @@ class Watcher:
         """Look again every few seconds at each VM that something kept from being settled."""
         while True:
             await asyncio.sleep(RETRY_S)
-            for vm in self._concerned():
-                self.settle(vm)
+            self._settle_all(self.store.all(VM))
 
     def settle(self, vm: Ref[VM], *, first: bool = False) -> None:
         """Look at one VM soon; another look is had if something changes during this one."""
@@ -173,13 +174,12 @@ class Watcher:
             self._again.discard(vm)
             self.settle(vm)
 
-    def _concerned(self) -> list[Ref[VM]]:
-        concerned = []
-        for record in self.store.all(VM):
+    def _settle_all(self, records: Iterable[VM]) -> None:
+        """Settle those that do not agree with Xen's list."""
+        for record in records:
             domain = self.domains.get(record.uuid)
             if not record.is_control_domain and not self._agree(record, domain):
-                concerned.append(record.ref)
-        return concerned
+                self.settle(record.ref)
 
     @staticmethod
     def _agree(record: VM, domain: Domain | None) -> bool:
