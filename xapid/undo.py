@@ -22,12 +22,11 @@ class Undo:
     """
 
     def __init__(self) -> None:
-        self._steps: list[tuple[str, Callable[[], Awaitable[object]]]] = []
+        self._steps: list[tuple[object, Callable[[], Awaitable[object]]]] = []
 
     def add(self, step: Callable[P, Awaitable[object]], *args: P.args, **kwargs: P.kwargs) -> None:
         """Remember how to take back what was just done; no await may stand between the two."""
-        name = getattr(step, "__qualname__", repr(step))
-        self._steps.append((name, lambda: step(*args, **kwargs)))
+        self._steps.append((step, lambda: step(*args, **kwargs)))
 
     def commit(self) -> None:
         """The operation is done: nothing is taken back."""
@@ -56,10 +55,16 @@ class Undo:
 
     async def _unwind(self) -> None:
         while self._steps:
-            name, step = self._steps.pop()
+            step, run = self._steps.pop()
             try:
-                await step()
+                await run()
             except asyncio.CancelledError:
-                log.error("an undo step was cancelled from inside", step=name)
+                log.error("an undo step was cancelled from inside", step=_name(step))
             except Exception:
-                log.exception("an undo step failed", step=name)
+                log.exception("an undo step failed", step=_name(step))
+
+
+def _name(step: object) -> str:
+    """What the log calls a step; never made before it is needed: a repr can be long."""
+    name = getattr(step, "__qualname__", None)
+    return repr(step) if name is None else str(name)

@@ -43,6 +43,18 @@ async def test_steps_run_newest_first_after_an_error(world: World) -> None:
     assert world.undone == ["two", "one"]
 
 
+async def test_nobody_makes_a_text_of_a_step_that_does_not_fail() -> None:
+    class Costly:
+        async def __call__(self) -> None:
+            pass
+
+        def __repr__(self) -> str:
+            raise AssertionError("made for nothing")
+
+    async with Undo() as undo:
+        undo.add(Costly())
+
+
 async def test_a_commit_takes_nothing_back(world: World) -> None:
     async with Undo() as undo:
         undo.add(world.take_back, "one")
