@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from xapid.network.addresses import OTHER_METRIC, Address, NoLease
-from xapid.network.dhcp import DhcpClient, _born
+from xapid.network.dhcp import DhcpClient, _born, _ended
 from xapid.network.kernel_addresses import KernelAddresses
 from xapid.network.links import NoSuchLink
 from xapid.network.memory import MemoryBridges
@@ -156,3 +157,17 @@ def test_without_a_server_there_is_no_lease() -> None:
             await addresses.leased("eth0")
 
     play_in_memory(scenario)
+
+
+async def test_what_linux_no_longer_takes_for_a_process_has_ended() -> None:
+    let_go = threading.Event()
+    thread = threading.Thread(target=let_go.wait)
+    thread.start()
+    assert thread.native_id is not None
+
+    try:
+        async with asyncio.timeout(5):  # refused as a process that is just being reaped
+            await _ended(thread.native_id)
+    finally:
+        let_go.set()
+        thread.join()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -160,8 +161,11 @@ async def _ended(pid: int) -> None:
     """Wait until a process, whoever's child, has ended."""
     try:
         descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
+    except OSError as error:
+        # Of one that is just being reaped Linux says EINVAL, lately ENOENT.
+        if error.errno in (errno.ESRCH, errno.EINVAL, errno.ENOENT):
+            return
+        raise
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(descriptor, ended.set)
     try:
