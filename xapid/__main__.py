@@ -159,9 +159,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.print_config:
         return _print_settings(config)
     log.configure(config.log.level)
-    from .daemon import become_worker, run  # only now: the arguments are answered without it
+    # Only now, and only what is needed: the rest takes long to load.
+    if arguments.xen_worker:
+        from .xen.unit import become_worker
 
-    return become_worker(config) if arguments.xen_worker else run(config, reader)
+        return become_worker(config)
+    from .daemon import run
+
+    return run(config, reader)
 
 
 def _print_settings(values: Config | None) -> int:

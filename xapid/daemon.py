@@ -21,7 +21,7 @@ from typing import Final, Literal
 
 import structlog
 
-from .config import MAX_SOCKET_PATH, Config, XenChoice
+from .config import MAX_SOCKET_PATH, Config
 from .config.reload import Reload
 from .datamodel import registry
 from .datamodel.declare import Ref
@@ -150,7 +150,7 @@ from .xen.domains import DomainTable
 from .xen.errors import XenUnavailable
 from .xen.guest_store import GuestStore, prepare_guest
 from .xen.guest_tree import domain_path
-from .xen.worker import WorkerCommand
+from .xen.unit import find_xen, worker_environment
 from .xen.xenstore import SOCKET as XENSTORE_SOCKET
 from .xen.xenstore import Xenstore
 from .xen.xenstored_mock import MockXenstored
@@ -166,7 +166,6 @@ EX_OSERR: Final = 71
 EX_IOERR: Final = 74
 EX_TEMPFAIL: Final = 75
 EX_CONFIG: Final = 78
-XEN_CAPABILITIES: Final = Path("/proc/xen/capabilities")
 _STATUS: Final = "answering calls"
 VNC_DIRECTORY: Final = Path("/run/xapid/vnc")
 SR_MOUNTS: Final = Path("/run/xapid/sr")
@@ -202,17 +201,6 @@ def run(config: Config, read_again: Callable[[], Config] | None = None) -> int:
         supervisor.give_back()
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606
     return 0
-
-
-def find_xen(wanted: XenChoice, capabilities: Path = XEN_CAPABILITIES) -> Literal["libxl", "mock"]:
-    """Which libxl to use: the real one on a control domain, unless the administrator chose."""
-    if wanted != "auto":
-        return wanted
-    try:
-        found = capabilities.read_text()
-    except OSError:
-        return "mock"
-    return "libxl" if "control_d" in found.replace(",", " ").split() else "mock"
 
 
 def utc_now() -> datetime:
@@ -638,32 +626,8 @@ async def _start_xen(
         spawn=config.xen.socket is None,
         contexts=config.xen.contexts,
         builds=config.xen.builds,
-        environment=_worker_environment(kind, state),
+        environment=worker_environment(kind, state),
     )
-
-
-def _worker_environment(kind: Literal["libxl", "mock"], state: Path) -> dict[str, str]:
-    return {"XAPID_MOCK_STATE": str(state / "mock-xen")} if kind == "mock" else {}
-
-
-def become_worker(config: Config) -> int:
-    """Turn this process into the xapid-xen that an xapid with these settings connects to."""
-    if config.xen.socket is None:
-        log.error("xapid-xen runs by itself only where xen.socket says on which path")
-        return EX_CONFIG
-    os.umask(0o077)
-    kind, state = find_xen(config.xen.driver), _private_directory(config.state_dir)
-    command = WorkerCommand(
-        config.xen.socket,
-        state / "xen.lock",
-        kind,
-        config.xen.contexts,
-        config.xen.builds,
-        log_level=config.log.level,
-    )
-    package = str(Path(__file__).parent.parent)
-    environment = {**os.environ, **_worker_environment(kind, state), "PYTHONPATH": package}
-    os.execve(sys.executable, command.arguments(None), environment)  # noqa: S606
 
 
 def _stop_signal() -> asyncio.Event:

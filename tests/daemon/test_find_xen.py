@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from xapid.daemon import find_xen
+from xapid.xen.unit import find_xen
 
 
 @pytest.mark.parametrize(
