@@ -79,11 +79,11 @@ def world(directory: Path, seconds: float) -> Iterator[World]:
         files = directory / "nginx"
         file_unix, file_tls = stack.enter_context(nginx(files, x.state / "tls"))
         (files / "files" / "all.xml").write_bytes(x.call("VM.get_all_records"))
-        _set_knobs(x.state / "mock-xen", build_ms=0)
+        set_knobs(x.state / "mock-xen", build_ms=0)
         yield World(seconds, directory, x, peer, file_unix, file_tls, x.refs("vm"), x.refs("bare"))
 
 
-def _set_knobs(state: Path, **knobs: int) -> None:
+def set_knobs(state: Path, **knobs: int) -> None:
     """Let the mock take so long over things."""
     program = "from xapid.xenworker._libxl_mock import lib\n"
     program += "\n".join(
