@@ -31,7 +31,7 @@ from .certificate_watch import CertificateWatch
 from .listener import Listener
 from .server import HttpServer
 
-LAGS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+LAGS: Final = (0.001, 0.005, 0.01, 0.02, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
