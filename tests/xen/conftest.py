@@ -24,22 +24,14 @@ from testhost.guest_console import install_helper
 from testhost.image import ensure_image
 from testhost.machine import Machine, boot, running
 from testhost.package import install
+from testhost.storage_kinds import KINDS
 from testhost.suite import chosen_suite
 from testhost.table import Table
 from testhost.workbench import Workbench
 
-# Begun, and not yet seen to pass as a whole; run with EVERYTHING=1.
-collect_ignore = (
-    []
-    if os.environ.get("EVERYTHING")
-    else [
-        *("test_networking.py", "test_networking_host.py", "test_networking_storm.py"),
-        *("test_storage.py", "test_storage_faults.py", "test_service.py"),
-    ]
-)
 TABLE = Table()
 MACHINE = pytest.StashKey[Machine]()
-ROUND_OF_A_GUEST = re.compile(r"::Test\w+::.*\[(pv|pvh|hvm)\b")
+ROUND = re.compile(rf"::Test\w+::.*\[(pv|pvh|hvm|{'|'.join(kind.name for kind in KINDS)})\b")
 SETUP_FAILED = pytest.StashKey[bool]()
 
 
@@ -117,11 +109,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 class ByHost(LoadScopeScheduling):
-    """Keeps on one host what shares guests: a module, or one guest's round through a class."""
+    """Keeps on one host what shares guests or disks: a module, or one kind's round of a class."""
 
     def _split_scope(self, nodeid: str) -> str:
-        guest = ROUND_OF_A_GUEST.search(nodeid)
-        return nodeid.partition("::")[0] + (guest[1] if guest else "")
+        kind = ROUND.search(nodeid)
+        return nodeid.partition("::")[0] + (kind[1] if kind else "")
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByHost:

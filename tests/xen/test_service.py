@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from testhost.api import ApiError, PlainApi
+from testhost.extent import QUICK
 from testhost.guest_console import GuestConsole, install_helper
 from testhost.image import ensure_image
 from testhost.machine import HostError, Machine, boot, running
@@ -32,7 +33,7 @@ DIRECT = [
     *("PV-bootloader=", "PV-kernel=/srv/guest/vmlinux", "PV-ramdisk=/srv/guest/initrd"),
     "PV-args=console=hvc0 quiet loglevel=3",
 ]
-RESTARTS = 20
+RESTARTS = 2 if QUICK else 20
 
 
 @dataclass

@@ -15,7 +15,7 @@ from testhost.api import ApiError
 from testhost.block_storage import IQN, SECRET, loop_device
 from testhost.machine import Machine
 from testhost.shelf import PATTERN_MIB, Shelf, read_pattern, start_guest, write_pattern
-from testhost.storage_kinds import KINDS, StorageKind, in_the_kernel
+from testhost.storage_kinds import KINDS, StorageKind, chosen_kinds, in_the_kernel
 from testhost.table import Table
 from testhost.workbench import MIB, Guest, Workbench, wait_until
 
@@ -57,7 +57,10 @@ def large(workbench: Workbench) -> Iterator[dict[int, str]]:
         workbench.api.call("VDI.destroy", disk)
 
 
-@pytest.fixture(scope="class", params=KINDS, ids=[kind.name for kind in KINDS])
+CHOSEN = chosen_kinds(quick=("lvm", "qcow2"))
+
+
+@pytest.fixture(scope="class", params=CHOSEN, ids=[kind.name for kind in CHOSEN])
 def shelf(request: pytest.FixtureRequest, workbench: Workbench) -> Iterator[Shelf]:
     kind: StorageKind = request.param
     config = dict(kind.prepare(workbench.machine))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from testhost.block_storage import (
@@ -12,6 +13,7 @@ from testhost.block_storage import (
     loop_device,
     serve_lun,
 )
+from testhost.extent import QUICK
 from testhost.file_storage import (
     EXPORT,
     drop_file_system,
@@ -133,6 +135,12 @@ KINDS = (
     ),
     StorageKind("nfs", "nfs", _nfs, _drop_nfs, f"find {EXPORT} -type f", IMAGE_TWIN),
 )  # fmt: skip
+
+
+def chosen_kinds(quick: Sequence[str]) -> list[StorageKind]:
+    """The kinds to be tried: those that XAPID_STORAGE_KINDS names, all, or `quick` for QUICK=1."""
+    names = os.environ.get("XAPID_STORAGE_KINDS", "").split() or (list(quick) if QUICK else [])
+    return [kind for kind in KINDS if kind.name in names or not names]
 
 
 def in_the_kernel(machine: Machine) -> set[str]:
