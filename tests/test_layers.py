@@ -25,6 +25,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 ANYWHERE = {
     "config",
     "durable",
+    "garbage",
     "journal",
     "log",
     "programs",

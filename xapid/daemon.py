@@ -29,6 +29,7 @@ from .datamodel.host import Host
 from .datamodel.vm import VM
 from .db.failures import CannotOpen, DiskRefused, StorageFailure, StoreInUse
 from .db.store import Store
+from .garbage import GarbageWatch
 from .http import reads
 from .http.certificate_watch import CertificateWatch
 from .http.figures import (
@@ -219,9 +220,11 @@ async def serve(config: Config, read_again: Callable[[], Config], supervisor: Su
         restart.set()
         stop.set()
 
-    stalls, figures = StallWatch(), Registry()
+    stalls, figures, garbage = StallWatch(), Registry(), GarbageWatch()
     registry.check()
     async with AsyncExitStack() as stack:
+        garbage.begin()
+        stack.callback(garbage.stop)
         kind = find_xen(config.xen.driver)
         state = _private_directory(config.state_dir)
         runtime = _runtime_directory(state, stack)
@@ -423,6 +426,7 @@ async def serve(config: Config, read_again: Callable[[], Config], supervisor: Su
         stalls.observe = loop_lag(figures, lambda: stalls.worst_s)
         await networks.management.start(server.serve_network)
         stack.push_async_callback(networks.management.close)
+        garbage.start()
         stalls.start()
         stack.callback(stalls.stop)
         reload = _make_reload(config, read_again, sessions, supervisor)
