@@ -14,7 +14,7 @@ help:
 	@echo "make test      set up and run every test that needs no Xen host"
 	@echo "make check     formatting, lint and types"
 	@echo "make test-xen  run the suite on two real Xen hosts in QEMU (SUITE=bookworm or trixie)"
-	@echo "                 (AGAIN=1: only what failed last time, on fresh hosts)"
+	@echo "                 (QUICK=1: the short form; AGAIN=1: only what failed last time, on fresh hosts)"
 	@echo "make torture   $(TORTURE_KILLS) kills of the daemon under writes, and under work on disks (TORTURE_KILLS=N)"
 	@echo "make fuzz      $(FUZZ_INPUTS) bad messages for the parsers (FUZZ_INPUTS=N)"
 	@echo "make bench     measure beside libvirtd, nginx and SQLite (BENCH='--only 1,6 --rounds 3')"
