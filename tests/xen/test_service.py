@@ -202,7 +202,7 @@ def test_guests_do_not_notice_restarts(host: Host, table: Table) -> None:
 
     with table.step("service", f"{RESTARTS} restarts"):
         again = f"for i in $(seq {RESTARTS}); do systemctl restart xapid xapid-xen || exit; done"
-        host.run(again, timeout_s=1200)
+        host.run(again, timeout_s=2400)
 
     assert host.active() == list(UNITS)
     assert marks(host) == before
