@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import uuid as uuids
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from xapid.datamodel.pool import Pool
 from xapid.datamodel.sm import SM
 from xapid.datamodel.sr import SR
 from xapid.datamodel.vdi import VDI
+from xapid.services.storage.repositories import BATCH
 
 from .world import MIB, Caller, World, closed, opened
 
@@ -231,6 +233,34 @@ async def test_a_scan_introduces_what_was_put_there(
     ref = world.store.by_uuid(VDI, uuid)
     assert ref is not None
     assert world.store.get(ref).virtual_size == 8192
+
+
+async def test_a_scan_of_many_disks_keeps_what_others_change_meanwhile(
+    world: World, sr: Ref[SR], call: Caller
+) -> None:
+    directory = world.directory / "local"
+    uuids_there = [str(uuids.uuid4()) for _ in range(2 * BATCH + 1)]
+    for uuid in uuids_there:
+        (directory / f"{uuid}.raw").write_bytes(bytes(8192))
+    await world.sr.scan(call, sr)
+    disks = list(world.store.all(VDI))
+    for disk in disks:
+        world.image(disk.ref).write_bytes(bytes(4096))
+
+    begun = asyncio.Event()
+    world.store.on_change(VDI, lambda tx, ref: begun.set())
+
+    scan = asyncio.create_task(world.sr.scan(call, sr))
+    await begun.wait()
+    later = next(disk for disk in world.store.all(VDI) if disk.virtual_size == 8192)
+    await world.store.set(later.ref, VDI.name_label, "kept")
+    await scan
+
+    assert len(disks) == len(uuids_there) == len(world.store.all(VDI))
+    sizes = {disk.ref: disk.virtual_size for disk in world.store.all(VDI)}
+    assert {ref for ref, size in sizes.items() if size == 8192} <= {later.ref}
+    assert world.store.get(later.ref).name_label == "kept"
+    assert world.store.get(sr).virtual_allocation == sum(sizes.values())
 
 
 async def test_a_scan_passes_over_a_disk_whose_uuid_is_taken(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 import structlog
 
@@ -19,7 +20,12 @@ from ...storage.driver import Repository, Space, StorageError, Volume, VolumeLab
 from .failures import storage_errors
 from .kinds import StorageKinds
 
+T = TypeVar("T")
+
 log = structlog.get_logger(__name__)
+
+BATCH: Final = 100
+"""Disks that are looked at while nobody else is heard."""
 
 
 def label_of(vdi: VDI) -> VolumeLabel:
@@ -29,10 +35,32 @@ def label_of(vdi: VDI) -> VolumeLabel:
     )
 
 
+def create_record(tx: Transaction, values: dict[Field[Any], Any], uuid: str) -> Ref[VDI]:
+    """The record of a disk, which counts for its SR. Raises DBUniquenessConstraintViolation."""
+    vdi = tx.create(VDI, values, uuid=uuid)
+    _allocate(tx, tx.get(vdi).SR, tx.get(vdi).virtual_size)
+    return vdi
+
+
+def destroy_record(tx: Transaction, vdi: Ref[VDI]) -> None:
+    """Remove a disk's record; what hangs on it is refused as ever."""
+    record = tx.get(vdi)
+    _allocate(tx, record.SR, -record.virtual_size)
+    tx.destroy(vdi)
+
+
 def record_size(tx: Transaction, vdi: Ref[VDI], volume: Volume) -> None:
     """Write down how large a disk is."""
+    record = tx.get(vdi)
+    _allocate(tx, record.SR, volume.virtual_size - record.virtual_size)
     tx.set(vdi, VDI.virtual_size, volume.virtual_size)
     tx.set(vdi, VDI.physical_utilisation, volume.physical_utilisation)
+
+
+def _allocate(tx: Transaction, sr: Ref[SR], by: int) -> None:
+    """The sum of all disks of an SR is kept with each of them: adding them up takes too long."""
+    if by:
+        tx.set(sr, SR.virtual_allocation, tx.get(sr).virtual_allocation + by)
 
 
 class Repositories:
@@ -110,22 +138,31 @@ class Repositories:
                 log.exception("storage not detached", sr=sr)
 
     async def scan(self, sr: Ref[SR]) -> None:
-        """Make the VDI records and the sizes of an SR what its storage holds."""
+        """Make the VDI records and the sizes of an SR what its storage holds.
+
+        Others are heard between some disks and the next: what they change meanwhile stays.
+        """
         repository = self.get(sr)
         before = {vdi.location for vdi in self._disks(sr)}
-        missing = {vdi.ref for vdi in self._disks(sr) if vdi.missing}
         with storage_errors(sr):
             volumes = await repository.scan(before)
             space = await repository.stat()
+        found = {volume.location: volume for volume in volumes}
+        known = self._disks(sr)
+        # What was known before and is not now was destroyed while the scan went on.
+        new = sorted(found.keys() - before - {vdi.location for vdi in known})
+        back = False
+        for disks in _batches(known):
+            back |= await self._record_known(disks, found, before)
+        await self._introduce_all(sr, {vdi.ref for vdi in known}, [found[each] for each in new])
         async with self._store.transaction() as tx:
-            self._record_volumes(tx, sr, volumes, before)
-            self._record_sizes(tx, sr, space)
-        if any(vdi.ref in missing and not vdi.missing for vdi in self._disks(sr)):
+            sizes = (tx.get(vdi).virtual_size for vdi in tx.get(sr).VDIs)
+            tx.set(sr, SR.virtual_allocation, sum(sizes))
+            _record_space(tx, sr, space)
+        if back:
             await self._tell_attached(sr)
-        labels = {volume.location: volume.label for volume in volumes}
-        for vdi in self._disks(sr):
-            if vdi.location in labels and labels[vdi.location] != label_of(vdi):
-                await self.describe(vdi.ref)
+        for disks in _batches(self._disks(sr)):
+            await self._describe_all(disks, found)
         self.loosened(sr)
 
     async def measure(self, sr: Ref[SR]) -> None:
@@ -136,7 +173,7 @@ class Repositories:
         try:
             space = await repository.stat()
             async with self._store.transaction() as tx:
-                self._record_sizes(tx, sr, space)
+                _record_space(tx, sr, space)
         except StorageError as error:
             log.warning("sizes not known", sr=self._store.get(sr).name_label, error=str(error))
 
@@ -169,24 +206,54 @@ class Repositories:
     def _disks(self, sr: Ref[SR]) -> list[VDI]:
         return [self._store.get(vdi) for vdi in self._store.get(sr).VDIs]
 
-    def _record_volumes(
-        self, tx: Transaction, sr: Ref[SR], volumes: Sequence[Volume], before: set[str]
-    ) -> None:
-        found = {volume.location: volume for volume in volumes}
-        known = set(before)
-        for ref in tx.get(sr).VDIs:
-            vdi = tx.get(ref)
-            known.add(vdi.location)
+    async def _record_known(
+        self, disks: Sequence[VDI], found: Mapping[str, Volume], before: Collection[str]
+    ) -> bool:
+        """Record what was found of disks that are known; whether one is back that was missing."""
+        changed: list[tuple[VDI, Volume | None]] = []
+        for vdi in disks:
             volume = found.get(vdi.location)
-            if volume is not None:
-                record_size(tx, ref, volume)
-                tx.set(ref, VDI.missing, False)
-            elif vdi.location in before and not vdi.missing:
-                log.warning("disk vanished", disk=vdi.name_label, location=vdi.location)
-                tx.set(ref, VDI.missing, True)
-        # What was known before and is not now was destroyed while the scan went on.
-        for location in sorted(found.keys() - known):
-            self._introduce(tx, sr, found[location])
+            if volume is not None and (vdi.missing or not _has_size(vdi, volume)):
+                changed.append((vdi, volume))
+            elif volume is None and vdi.location in before and not vdi.missing:
+                changed.append((vdi, None))
+        await asyncio.sleep(0)
+        if not changed:
+            return False
+        back = False
+        async with self._store.transaction() as tx:
+            for vdi, volume in changed:
+                if tx.find(VDI, vdi.ref) is not vdi:
+                    continue  # whoever changed it since the scan knows better
+                if volume is not None:
+                    record_size(tx, vdi.ref, volume)
+                    back |= vdi.missing
+                else:
+                    log.warning("disk vanished", disk=vdi.name_label, location=vdi.location)
+                tx.set(vdi.ref, VDI.missing, volume is None)
+        return back
+
+    async def _introduce_all(
+        self, sr: Ref[SR], seen: set[Ref[VDI]], volumes: Sequence[Volume]
+    ) -> None:
+        """Record disks that nobody knows; seen: records that are none of theirs."""
+        taken: set[str] = set()
+        for some in _batches(volumes):
+            async with self._store.transaction() as tx:
+                fresh = [ref for ref in tx.get(sr).VDIs if ref not in seen]
+                seen.update(fresh)
+                taken.update(tx.get(ref).location for ref in fresh)
+                for volume in some:
+                    if volume.location not in taken:
+                        self._introduce(tx, sr, volume)
+
+    async def _describe_all(self, disks: Sequence[VDI], found: Mapping[str, Volume]) -> None:
+        """Let storage remember the names that it does not."""
+        for vdi in disks:
+            volume = found.get(vdi.location)
+            if volume is not None and (volume.label or VolumeLabel()) != label_of(vdi):
+                await self.describe(vdi.ref)
+        await asyncio.sleep(0)
 
     def _introduce(self, tx: Transaction, sr: Ref[SR], volume: Volume) -> None:
         label = volume.label or VolumeLabel()
@@ -203,12 +270,23 @@ class Repositories:
             VDI.physical_utilisation: volume.physical_utilisation,
         }
         try:
-            tx.create(VDI, values, uuid=volume.uuid)
+            create_record(tx, values, volume.uuid)
         except DBUniquenessConstraintViolation:
             log.warning("disk not introduced: its uuid is taken", location=volume.location)
 
-    def _record_sizes(self, tx: Transaction, sr: Ref[SR], space: Space) -> None:
-        disks = (tx.get(vdi) for vdi in tx.get(sr).VDIs)
-        tx.set(sr, SR.physical_size, space.total)
-        tx.set(sr, SR.physical_utilisation, space.used)
-        tx.set(sr, SR.virtual_allocation, sum(vdi.virtual_size for vdi in disks))
+
+def _record_space(tx: Transaction, sr: Ref[SR], space: Space) -> None:
+    tx.set(sr, SR.physical_size, space.total)
+    tx.set(sr, SR.physical_utilisation, space.used)
+
+
+def _has_size(vdi: VDI, volume: Volume) -> bool:
+    return (vdi.virtual_size, vdi.physical_utilisation) == (
+        volume.virtual_size,
+        volume.physical_utilisation,
+    )
+
+
+def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """The items, some at a time."""
+    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))

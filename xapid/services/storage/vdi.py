@@ -19,7 +19,7 @@ from ..ports import Call, Operations, implements, implements_static, overrides
 from .failures import storage_errors
 from .kinds import StorageKinds
 from .leases import Leases
-from .repositories import Repositories
+from .repositories import Repositories, create_record
 from .sr import UUID
 from .volumes import Volumes
 
@@ -112,7 +112,7 @@ class VDIService:
         async with self.store.transaction() as tx:
             if any(tx.get(vdi).location == volume.location for vdi in tx.get(sr).VDIs):
                 raise LocationNotUnique(sr, volume.location)
-            return tx.create(VDI, given | facts, uuid=uuid)
+            return create_record(tx, given | facts, uuid)
 
     @implements(VDI.forget)
     async def forget(self, call: Call, vdi: Ref[VDI]) -> None:

@@ -27,7 +27,7 @@ from ...undo import Undo
 from ..ports import Call, Operations
 from .failures import storage_errors
 from .leases import Leases
-from .repositories import Repositories, record_size
+from .repositories import Repositories, create_record, destroy_record, record_size
 
 log = structlog.get_logger(__name__)
 
@@ -124,7 +124,7 @@ class Volumes:
                     except VolumeMissing:
                         log.info("a disk that was missing is destroyed", disk=record.name_label)
                 async with self._store.transaction() as tx:
-                    tx.destroy(vdi)
+                    destroy_record(tx, vdi)
                 undo.commit()
                 await self._purge(repository, location)
                 await self._repositories.measure(sr)
@@ -143,7 +143,7 @@ class Volumes:
             self._alone(vdi, VdiOp.FORGET),
             self._store.transaction() as tx,
         ):
-            tx.destroy(vdi)
+            destroy_record(tx, vdi)
         await self._repositories.measure(record.SR)
 
     async def resize(self, call: Call, vdi: Ref[VDI], size: int, operation: VdiOperations) -> None:
@@ -171,7 +171,7 @@ class Volumes:
                 volume = await make(repository, new)
                 undo.add(repository.purge, volume.location)
             async with self._store.transaction() as tx:
-                vdi = tx.create(VDI, {**values, **_facts(sr, volume)}, uuid=new.uuid)
+                vdi = create_record(tx, {**values, **_facts(sr, volume)}, new.uuid)
             undo.add(self._drop_record, vdi)
             with storage_errors(sr, vdi):
                 await repository.publish(volume.location)
@@ -181,7 +181,7 @@ class Volumes:
 
     async def _drop_record(self, vdi: Ref[VDI]) -> None:
         async with self._store.transaction() as tx:
-            tx.destroy(vdi)
+            destroy_record(tx, vdi)
 
     @asynccontextmanager
     async def _reading(self, vdi: Ref[VDI], operation: VdiOperations) -> AsyncIterator[None]:
