@@ -195,6 +195,7 @@ class StoreMachine(RuleBasedStateMachine):
             for name in ("", "a", "b", "é"):
                 named = {r for r, row in expected.items() if row["name_label"] == name}
                 assert set(self.store.by_name_label(cls, name)) == named
+                assert set(self.store.having(cls.fields["name_label"], name)) == named
 
     @invariant()
     def bound_sets_agree(self) -> None:

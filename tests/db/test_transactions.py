@@ -159,6 +159,21 @@ async def test_names_are_found_anew_after_renaming_and_destroying(store: Store):
     assert store.by_name_label(VM, "same") == [] and store.by_name_label(VM, "other") == [one]
 
 
+async def test_objects_are_found_by_what_another_field_has(store: Store):
+    async with store.transaction() as tx:
+        one, two = (tx.create(VM, {VM.recommendations: "same"}) for _ in range(2))
+    before = store.having(VM.recommendations, "same")
+    async with store.transaction() as tx:
+        tx.set(one, VM.recommendations, "other")
+        tx.destroy(two)
+
+    assert before == [one, two]
+    assert store.having(VM.recommendations, "same") == []
+    assert store.having(VM.recommendations, "other") == [one]
+    assert "other" in store.values(VM.recommendations)
+    assert "same" not in store.values(VM.recommendations)
+
+
 async def test_an_unknown_reference_is_refused_with_the_class_it_was_of(store: Store):
     vm = await store.transact(lambda tx: tx.create(VM))
     await store.transact(lambda tx: tx.destroy(vm))

@@ -10,6 +10,7 @@ from .layout import Layout
 from .members import Members, Row
 
 Link = tuple[Ref[Any], Field[Any]]
+Index = dict[Any, dict[Ref[Any], None]]
 
 _REMEMBERED = 4096
 
@@ -21,8 +22,9 @@ class Memory:
         self.by_class: dict[type[Class], dict[Ref[Any], Class]] = {cls: {} for cls in layouts}
         self.uuids: dict[str, Ref[Any]] = {}
         self.volatile: set[str] = set()  # objects made volatile one by one
-        self._names: dict[type[Class], dict[str, dict[Ref[Any], None]]] = {
-            cls: {} for cls in layouts
+        self._indexes: dict[type[Class], dict[str, Index]] = {
+            cls: {"name_label": {}} if layout.has_name_label else {}
+            for cls, layout in layouts.items()
         }
         self._links: dict[str, dict[Link, None]] = {}
         self._gone: dict[str, str] = {}  # class names of objects destroyed lately
@@ -39,8 +41,8 @@ class Memory:
             self.by_class[layout.cls][ref] = new
             if old is None and layout.has_uuid:
                 self.uuids[new.row["uuid"]] = ref
-        if layout.has_name_label:
-            self._rename(layout, ref, old, new)
+        for name, index in self._indexes[layout.cls].items():
+            _reindex(index, name, ref, old, new)
         for name, refs_in in layout.links.items():
             before = None if old is None else old.row[name]
             after = None if new is None else new.row[name]
@@ -57,19 +59,6 @@ class Memory:
         self._gone[record.ref] = layout.wire
         if len(self._gone) > _REMEMBERED:
             del self._gone[next(iter(self._gone))]
-
-    def _rename(self, layout: Layout, ref: Ref[Any], old: Class | None, new: Class | None) -> None:
-        before = None if old is None else old.row["name_label"]
-        after = None if new is None else new.row["name_label"]
-        if before == after:
-            return
-        names = self._names[layout.cls]
-        if before is not None:
-            del names[before][ref]
-            if not names[before]:
-                del names[before]
-        if after is not None:
-            names.setdefault(after, {})[ref] = None
 
     def _relink(self, link: Link, was: Iterable[str], now: Iterable[str]) -> None:
         for target in was:
@@ -95,10 +84,30 @@ class Memory:
     def links_to(self, ref: str) -> list[Link]:
         return list(self._links.get(ref, ()))
 
-    def named(self, cls: type[Class], name: str) -> list[Ref[Any]]:
-        return list(self._names[cls].get(name, ()))
+    def index(self, cls: type[Class], name: str) -> Index:
+        """The objects by the values of a field; from the first question on it is kept."""
+        indexes = self._indexes[cls]
+        found = indexes.get(name)
+        if found is None:
+            found = indexes[name] = {}
+            for record in self.by_class[cls].values():
+                _reindex(found, name, record.ref, None, record)
+        return found
 
     def class_name(self, ref: str) -> str:
         """The wire name of the class that `ref` is or lately was of; "" if unknown."""
         record = self.objects.get(ref)
         return record.wire if record is not None else self._gone.get(ref, "")
+
+
+def _reindex(index: Index, name: str, ref: Ref[Any], old: Class | None, new: Class | None) -> None:
+    before = None if old is None else old.row[name]
+    after = None if new is None else new.row[name]
+    if before == after:
+        return
+    if before is not None:
+        del index[before][ref]
+        if not index[before]:
+            del index[before]
+    if after is not None:
+        index.setdefault(after, {})[ref] = None

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -170,7 +170,15 @@ class Store:
         return ref if ref is not None and ref in self.memory.by_class[cls] else None
 
     def by_name_label(self, cls: type[E], name: str) -> list[Ref[E]]:
-        return self.memory.named(cls, name)
+        return list(self.memory.index(cls, "name_label").get(name, ()))
+
+    def having(self, field: Field[Any], value: object) -> list[Ref[Any]]:
+        """The objects whose field has this value, without a look at all of them."""
+        return list(self.memory.index(field.owner, field.name).get(value, ()))
+
+    def values(self, field: Field[T]) -> Collection[T]:
+        """What the field has in all objects together; it follows what changes."""
+        return self.memory.index(field.owner, field.name).keys()
 
     def class_of(self, ref: str) -> type[Class] | None:
         record = self.memory.objects.get(ref)

@@ -81,11 +81,11 @@ class VIFService:
             return tx.create(VIF, planned)
 
     def _mac(self, values: Mapping[str, Any]) -> str:
-        vifs = self.store.all(VIF)
         if not values.get("MAC"):
-            return new_mac({vif.MAC for vif in vifs})
+            return new_mac(self.store.values(VIF.MAC))
         mac = check_mac(values["MAC"])
-        if any(mac == vif.MAC and vif.network == values["network"] for vif in vifs):
+        others = map(self.store.get, self.store.having(VIF.MAC, mac))
+        if any(vif.network == values["network"] for vif in others):
             raise MACStillExists(mac)
         return mac
 
