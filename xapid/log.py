@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import re
 import sys
 import time
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
+from contextvars import ContextVar
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, TextIO
 
 import structlog
@@ -27,11 +28,33 @@ _LEVELS: Final = {
     "exception": logging.ERROR,
     "critical": logging.CRITICAL,
 }
-_SHARED: Final = (
-    structlog.contextvars.merge_contextvars,
-    structlog.stdlib.add_log_level,
-    structlog.stdlib.ExtraAdder(),
-)
+_NAMES: Final[ContextVar[Mapping[str, str]]] = ContextVar("names", default=MappingProxyType({}))
+
+
+class Bound:
+    """A block in which each line has these values besides its own."""
+
+    __slots__ = ("_before", "_names")
+
+    def __init__(self, **names: str) -> None:
+        self._names = names
+
+    def __enter__(self) -> None:
+        self._before = _NAMES.get()
+        _NAMES.set({**self._before, **self._names} if self._before else self._names)
+
+    def __exit__(self, *_: object) -> None:
+        _NAMES.set(self._before)
+
+
+def bind(**names: str) -> None:
+    """Give each line these values besides its own until the block around it ends."""
+    _NAMES.set({**_NAMES.get(), **names})
+
+
+def bound(name: str) -> str:
+    """A value that each line has at this place; "" when there is none of the name."""
+    return _NAMES.get().get(name, "")
 
 
 def configure(level: str, stream: TextIO | None = None, journal_socket: Path = SOCKET) -> None:
@@ -53,15 +76,17 @@ def configure(level: str, stream: TextIO | None = None, journal_socket: Path = S
     # Our own lines do not pass through `logging`, which would take three times as long: there is
     # one for each change of a client.
     structlog.configure(
-        processors=[_from_threshold, *_SHARED[:2], *last],
+        processors=[_begun, *last],
         logger_factory=lambda *_: _Lines(stream),
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         cache_logger_on_first_use=True,
     )
     handler = _Handler(stream)
     theirs = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
+    first: list[structlog.typing.Processor] = [_named]
+    first += [structlog.stdlib.add_log_level, structlog.stdlib.ExtraAdder()]
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=list(_SHARED), processors=theirs)
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=first, processors=theirs)
     )
     logging.getLogger().handlers[:] = [handler]
     set_level(level)
@@ -78,17 +103,26 @@ def set_level(level: str) -> None:
 
 def current_call() -> str:
     """The id of the call that the code at hand runs for; "" when it runs for none."""
-    call = structlog.contextvars.get_contextvars().get("call")
-    return call if isinstance(call, str) and _CALL_ID.fullmatch(call) else ""
+    call = bound("call")
+    return call if _CALL_ID.fullmatch(call) else ""
 
 
 class _Threshold:
     level = logging.INFO
 
 
-def _from_threshold(logger: object, method: str, event: _Event) -> _Event:
+def _begun(logger: object, method: str, event: _Event) -> _Event:
+    """A line of ours, unless it is below the threshold."""
     if _LEVELS[method] < _Threshold.level:
         raise structlog.DropEvent
+    event["level"] = "error" if method == "exception" else method
+    return _named(logger, method, event)
+
+
+def _named(logger: object, method: str, event: _Event) -> _Event:
+    """Add the values that are bound at this place."""
+    for name, value in _NAMES.get().items():
+        event.setdefault(name, value)
     return event
 
 
@@ -100,9 +134,11 @@ class _Lines:
 
     def write(self, text: str) -> None:
         if text:
-            with contextlib.suppress(OSError, ValueError):
+            try:
                 self._stream.write(text + "\n")
                 self._stream.flush()
+            except (OSError, ValueError):
+                pass
 
     debug = info = warning = error = critical = exception = msg = write
 
@@ -111,14 +147,37 @@ def _line(logger: object, method: str, event: _Event) -> str:
     """An event as one line: the time, the level, what happened, and its values by name."""
     level, head = event.pop("level", "info"), event.pop("event", "")
     trace = event.pop("exception", "")
-    pairs = [f"{key}={_told(event[key])}" for key in sorted(event)]
-    line = " ".join((time.strftime("%H:%M:%S"), f"[{level:<9}]", _flat(str(head)), *pairs))
+    texts = [value for value in event.values() if isinstance(value, str)]
+    told = _text if _PLAIN.fullmatch(",".join(texts)) else _told  # one look at all of them
+    pairs = [f"{key}={told(event[key])}" for key in sorted(event)]
+    line = " ".join((_TIME(), f"[{level:<9}]", _flat(str(head)), *pairs))
     return f"{line}\n{trace}" if trace else line
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else repr(value)
 
 
 def _told(value: object) -> str:
     """A value as it stands in a line: as it is where nothing in it could be taken for more."""
     return value if isinstance(value, str) and _PLAIN.fullmatch(value) else repr(value)
+
+
+class _Time:
+    """The time of day as lines show it, made once a second."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._text = ""
+
+    def __call__(self) -> str:
+        now = int(time.time())
+        if now != self._second:
+            self._second, self._text = now, time.strftime("%H:%M:%S", time.localtime(now))
+        return self._text
+
+
+_TIME: Final = _Time()
 
 
 def _flat(text: str) -> str:
@@ -149,13 +208,9 @@ class _ToJournal:
         head = str(event.pop("event", ""))
         pairs = " ".join(f"{key}={value!r}" for key, value in event.items())
         lines = [f"{head} {pairs}".rstrip(), *trace.splitlines()]
-        fields = [("event", head), *((key, _plain(value)) for key, value in event.items())]
+        fields = [("event", head), *((key, _text(value)) for key, value in event.items())]
         if self._journal.send(level, "\n".join(lines), fields):
             return ""
         # `<priority>` in front of each line, so that a traceback keeps its own.
         prefix = f"<{PRIORITIES.get(level, 6)}>"
         return "\n".join(prefix + line.replace("\n", " ") for line in lines)
-
-
-def _plain(value: object) -> str:
-    return value if isinstance(value, str) else repr(value)

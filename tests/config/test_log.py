@@ -26,7 +26,7 @@ def test_a_line_names_its_context() -> None:
     stream = io.StringIO()
     log.configure("info", stream)
 
-    with structlog.contextvars.bound_contextvars(call="7f"):
+    with log.Bound(call="7f"):
         structlog.get_logger("a").info("started", vm="one")
     structlog.get_logger("a").debug("unseen")
     logging.getLogger("library").warning("old %s", "style")
@@ -36,6 +36,24 @@ def test_a_line_names_its_context() -> None:
     assert "call=7f" in first
     assert "vm=one" in first
     assert "old style" in second
+
+
+def test_a_block_within_another_adds_to_its_values() -> None:
+    stream = io.StringIO()
+    log.configure("info", stream)
+    logger = structlog.get_logger("a")
+
+    with log.Bound(call="7f", user=""):
+        with log.Bound(method="VM.start"):
+            logger.info("inner", call="own")
+        log.bind(user="root")
+        logger.info("outer")
+    logger.info("outside")
+
+    inner, outer, outside = [line[9:] for line in stream.getvalue().splitlines()]
+    assert inner == "[info     ] inner call=own method=VM.start user="
+    assert outer == "[info     ] outer call=7f user=root"
+    assert outside == "[info     ] outside"
 
 
 def test_a_traceback_is_whole_and_shows_no_values() -> None:
@@ -119,7 +137,7 @@ def test_the_journal_gets_a_field_for_each_value(
 ) -> None:
     log.configure("info", stream, journald.path)
 
-    with structlog.contextvars.bound_contextvars(call="7f3a21bc", method="VM.start"):
+    with log.Bound(call="7f3a21bc", method="VM.start"):
         structlog.get_logger("a").warning("careful", ms=7, what="a\nb")
 
     entry = journald.entry()
@@ -179,7 +197,7 @@ def test_another_stream_is_no_journal(tmp_path: Path, value: str) -> None:
     ("bound", "told"), [({"call": "7f3a21bc"}, "7f3a21bc"), ({}, ""), ({"call": "no id"}, "")]
 )
 def test_code_knows_for_which_call_it_runs(bound: dict[str, str], told: str) -> None:
-    with structlog.contextvars.bound_contextvars(**bound):
+    with log.Bound(**bound):
         assert log.current_call() == told
 
 

@@ -11,6 +11,7 @@ import structlog
 from ..datamodel.declare import NULL, RefType
 from ..datamodel.registry import Kind, Method
 from ..db.store import Store
+from ..log import bound
 from .call import ApiCall
 
 log = structlog.get_logger(__name__)
@@ -24,6 +25,7 @@ _SILENT: Final = {
     Kind.GET_BY_NAME_LABEL,
 }
 _SILENT_MESSAGES: Final = {"event.next", "event.get_current_id"}
+NOTHING: Final = ("", "")
 
 
 class Told:
@@ -36,35 +38,36 @@ class Told:
     def __init__(self, store: Store, raw_ref: Any = NULL) -> None:
         self._store = store
         self._began = monotonic()
-        self._about = self._named(raw_ref)
+        self._about = _about(store, raw_ref)
 
     def made(self, ref: Any) -> None:
         """Say which object the call made, when it was about none."""
-        self._about = self._about or self._named(ref)
+        if self._about is NOTHING:
+            self._about = _about(self._store, ref)
 
     def ended(self, call: ApiCall, outcome: str) -> None:
         """Write the line. A login's user is known by the log's context alone."""
+        name, ref = self._about
         log.info(
             "call",
-            user=call.user or structlog.contextvars.get_contextvars().get("user", ""),
+            user=call.user or bound("user"),
             peer=call.peer,
             method=call.method,
-            object=self._about.get("name", ""),
-            ref=self._about.get("ref", ""),
+            object=name,
+            ref=ref,
             outcome=outcome,
             ms=round((monotonic() - self._began) * 1000),
             task=call.known_task or "",
             call=call.id,
         )
 
-    def _named(self, raw_ref: Any) -> dict[str, str]:
-        """An object of the store; what is none may be anything, a session too."""
-        cls = self._store.class_of(raw_ref) if isinstance(raw_ref, str) else None
-        record = self._store.find(cls, raw_ref) if cls is not None else None
-        if record is None:
-            return {}
-        name = record.row.get("name_label") or record.row.get("uuid") or ""
-        return {"name": str(name), "ref": record.ref}
+
+def _about(store: Store, raw_ref: Any) -> tuple[str, str]:
+    """The name and reference of an object of the store; what is none may be a session."""
+    record = store.memory.objects.get(raw_ref) if isinstance(raw_ref, str) else None
+    if record is None:
+        return NOTHING
+    return str(record.row.get("name_label") or record.row.get("uuid") or ""), record.ref
 
 
 def told(store: Store, method: Method, values: Sequence[Any]) -> Told | None:

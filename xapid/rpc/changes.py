@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
-import structlog
-
+from ..datamodel.declare import Void
 from ..datamodel.errors import ApiError
 from ..datamodel.registry import Method
 from ..db.failures import StorageFailure
 from ..db.store import Store
 from ..db.transaction import Applied, Transaction
-from . import answers
-from .answers import Answer, Later
+from ..log import Bound
+from .answers import Answer, Later, success
 from .audit import Told, told
 from .call import ApiCall
 from .failures import api_error
+
+_DONE: Final = success(Void, None)
 
 Change = Callable[..., None]
 """(transaction, call, *values): makes the change, or raises ApiError."""
@@ -43,14 +44,13 @@ class Changes:
         def body(tx: Transaction) -> None:
             change(tx, call, *values)
 
-        names = {"call": call.id, "method": method.name, "user": call.user}
-        with structlog.contextvars.bound_contextvars(**names):
+        with Bound(call=call.id, method=method.name, user=call.user):
             try:
                 applied = self._store.change(body)
             except Exception as error:
                 raise self._failed(method, call, line, error) from error
         if applied is None:
-            return self._done(method, call, line)
+            return self._done(call, line)
         ready = asyncio.get_running_loop().create_future()
         applied.waiters.append(ready)
         return Later(ready, partial(self._settled, method, call, line, applied))
@@ -59,16 +59,15 @@ class Changes:
         self, method: Method, call: ApiCall, line: Told | None, applied: Applied
     ) -> Answer:
         if applied.failure is None:
-            return self._done(method, call, line)
-        names = {"call": call.id, "method": method.name, "user": call.user}
-        with structlog.contextvars.bound_contextvars(**names):
+            return self._done(call, line)
+        with Bound(call=call.id, method=method.name, user=call.user):
             error = StorageFailure(str(applied.failure))
             raise self._failed(method, call, line, error) from applied.failure
 
-    def _done(self, method: Method, call: ApiCall, line: Told | None) -> Answer:
+    def _done(self, call: ApiCall, line: Told | None) -> Answer:
         if line is not None:
             line.ended(call, "done")
-        return answers.success(method.result, None)
+        return _DONE
 
     def _failed(
         self, method: Method, call: ApiCall, line: Told | None, error: Exception

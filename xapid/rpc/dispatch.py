@@ -30,6 +30,7 @@ from ..datamodel.registry import METHODS, Kind, Method
 from ..datamodel.session import Session
 from ..db.store import Store
 from ..db.text import clean_text
+from ..log import Bound
 from . import answers
 from .addresses import one_client
 from .answers import Answer, Later
@@ -243,18 +244,21 @@ class Dispatcher:
         return answer
 
     def _finished_later(self, route: Route, caller: str, began: float, later: Later) -> Later:
-        def finish() -> Answer | Later:
-            try:
-                answer = later.finish()
-            except Exception as error:
-                return self._failure(route, began, error)
-            if isinstance(answer, Later):
-                return self._finished_later(route, caller, began, answer)
-            self._observe(route, "", began)
-            self._turns.charge(caller, answer.length)
-            return answer
+        later.finish = partial(self._finish, route, caller, began, later.finish)
+        return later
 
-        return Later(later.ready, finish)
+    def _finish(
+        self, route: Route, caller: str, began: float, finish: Callable[[], Answer | Later]
+    ) -> Answer | Later:
+        try:
+            answer = finish()
+        except Exception as error:
+            return self._failure(route, began, error)
+        if isinstance(answer, Later):
+            return self._finished_later(route, caller, began, answer)
+        self._observe(route, "", began)
+        self._turns.charge(caller, answer.length)
+        return answer
 
     def _failure(self, route: Route, began: float, error: Exception) -> Answer:
         found = api_error(error)
@@ -375,9 +379,7 @@ class Dispatcher:
         method = route.method
         _check_implemented(route)
         line = told(self._store, method, values)
-        with structlog.contextvars.bound_contextvars(
-            call=call.id, method=method.name, user=call.user
-        ):
+        with Bound(call=call.id, method=method.name, user=call.user):
             outcome = "failed"
             try:
                 if route.inline is not None:

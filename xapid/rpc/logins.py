@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final, cast
 
-import structlog
-
 from ..datamodel.declare import NULL, Field, Ref
 from ..datamodel.errors import (
     DBUniquenessConstraintViolation,
@@ -17,6 +15,7 @@ from ..datamodel.session import Session
 from ..datamodel.user import User
 from ..db.store import Store
 from ..db.text import shown
+from ..log import bind
 from ..services.ports import Call, checks, implements, implements_static, overrides
 from .accounts import ROOT, Accounts
 from .call import ApiCall
@@ -47,7 +46,7 @@ class Logins:
         else:
             name = uname
             user = await self._accounts.verify(uname, pwd, cast(ApiCall, call).peer)
-        structlog.contextvars.bind_contextvars(user=name)  # for the line about this call
+        bind(user=name)  # for the line about this call
         return self._sessions.begin(user, name, role=POOL_ADMIN)
 
     async def _known_by_the_kernel(self, uname: str) -> str | None:

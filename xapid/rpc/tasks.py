@@ -26,6 +26,7 @@ from ..datamodel.task import Task
 from ..db.failures import StorageFailure, StoreClosed
 from ..db.store import Store
 from ..db.text import MAX_RESULT, clean_text
+from ..log import Bound
 from ..services.ports import Call, implements, implements_static
 from .call import ApiCall
 from .explain import explain
@@ -200,9 +201,7 @@ class Tasks:
     async def _run(self, ref: Ref[Task], run: _Run, work: Work) -> None:
         ended: Mapping[Field[Any], Any]
         try:
-            with structlog.contextvars.bound_contextvars(
-                call=run.call.id, method=run.call.method, user=run.call.user
-            ):
+            with Bound(call=run.call.id, method=run.call.method, user=run.call.user):
                 ended = self._succeeded(await work(run.call))
         except asyncio.CancelledError:
             ended = self._cancelled(ref) if run.cancel_asked else self._stopped()
@@ -246,7 +245,7 @@ class Tasks:
             del self._runs[ref]
             raise
         try:
-            with structlog.contextvars.bound_contextvars(call=call.id, method=label):
+            with Bound(call=call.id, method=label):
                 yield call
         except asyncio.CancelledError:
             call.runner = None
