@@ -22,6 +22,7 @@ from xapid.db.failures import (
     StoreInUse,
 )
 from xapid.db.store import Store
+from xapid.db.writer import BYTES_AT_ONCE
 
 from .conftest import OpenStore, failing_writes, stalled_writes
 from .model import CLASSES, SR, VBD, VDI, VM, Host, Mood, Task
@@ -48,6 +49,22 @@ async def test_a_change_that_returned_is_in_the_file(store: Store, path: Path):
     assert '"name_label":"here"' in str(stored(path, vm))
     await store.transact(lambda tx: tx.destroy(vm))
     assert stored(path, vm) is None
+
+
+async def test_many_rows_of_one_commit_keep_their_order(open_store: OpenStore):
+    store = await open_store()
+    names = [str(number) * (BYTES_AT_ONCE // 4 if number % 5 == 0 else 1) for number in range(37)]
+    async with store.transaction() as tx:
+        made = [tx.create(SR, {"name_label": name}) for name in names]
+        tx.create(VDI, {"SR": made[0]})
+    async with store.transaction() as tx:
+        tx.set(made[1], SR.name_label, "one")
+    await store.close()
+
+    store = await open_store()
+
+    assert [sr.name_label for sr in store.all(SR)] == [names[0], "one", *names[2:]]
+    assert [sr.ref for sr in store.all(SR)] == made
 
 
 async def test_a_restart_keeps_what_lasts_and_drops_what_is_volatile(open_store: OpenStore):

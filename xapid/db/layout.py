@@ -44,6 +44,7 @@ class Layout:
         }
         self.targets = {n: target_of(fields[n].type) for n in self.links}
         self.stored = tuple(f.name for f in stored)
+        self.stored_names = frozenset(self.stored)
         self.unstored = {n: v for n, v in self.defaults.items() if fields[n].volatile}
         self._signature = tuple(json_type(f.type) for f in stored)
         self._decoders: list[tuple[str, Decode]] = [

@@ -288,8 +288,9 @@ class Store:
             # What it found as it wanted it to be may itself be on its way to the disk.
             return writer.last_durable() if meant_to_last else None
         applied = Applied(changes, credentials)
-        applied.durable = bool(credentials) or any(change.stored for change in changes)
+        applied.durable = bool(credentials)
         for change in changes:
+            applied.durable |= change.stored
             self._replace(change, change.old, change.new)
         for name, _, new in credentials:
             self._keep_credential(name, new)

@@ -259,7 +259,7 @@ class Transaction:
 
     def _assign(self, ref: Ref[Any], edit: _Edit, name: str, value: Any) -> None:
         layout = edit.layout
-        if not (edit.volatile or layout.cls.fields[name].volatile):
+        if name in layout.stored_names and not edit.volatile:
             self._meant_to_last = True
         assert edit.row is not None  # noqa: S101 - _edit refused destroyed objects
         before = edit.row[name]
@@ -269,11 +269,14 @@ class Transaction:
             raise TypeError(f"the uuid of {layout.wire} {ref} cannot change")
         if name in layout.links:
             self._check_targets(ref, layout, name, value)
-        self._leave(ref, edit, name)
+        bound = name in layout.inverse
+        if bound:
+            self._leave(ref, edit, name)
         edit.writable()[name] = value
         edit.fields[name] = None
         self._note(ref, name)
-        self._join(ref, edit, name)
+        if bound:
+            self._join(ref, edit, name)
 
     def _check_targets(self, ref: Ref[Any], layout: Layout, name: str, value: Any) -> None:
         link = (ref, layout.cls.fields[name])
@@ -320,12 +323,15 @@ class Transaction:
         for ref in self._destroyed:
             self._check_unreferenced(ref)
         changes = [c for ref, edit in self._edits.items() if (c := _change(ref, edit)) is not None]
-        credentials = [
+        credentials = self._changed_credentials() if self._credentials else []
+        return self._store.apply(changes, credentials, self._meant_to_last)
+
+    def _changed_credentials(self) -> list[tuple[str, str | None, str | None]]:
+        return [
             (name, old, new)
             for name, new in self._credentials.items()
             if (old := self._store.credential(name)) != new
         ]
-        return self._store.apply(changes, credentials, self._meant_to_last)
 
     def run(self, body: Callable[[Transaction], object]) -> Applied | None:
         """Make the changes of `body`; what must be waited for before they are on disk, if anything.
@@ -422,12 +428,10 @@ def _change(ref: str, edit: _Edit) -> Change | None:
         return Change(layout, None, new, (), not edit.volatile, edit.volatile)
     row = edit.row
     fields = tuple(
-        name for name in edit.fields if name in layout.derived or row[name] != old.row[name]
+        [name for name in edit.fields if name in layout.derived or row[name] != old.row[name]]
     )
     if not fields:
         return None
-    stored = not edit.volatile and any(
-        name not in layout.derived and not layout.cls.fields[name].volatile for name in fields
-    )
+    stored = not (edit.volatile or layout.stored_names.isdisjoint(fields))
     new = edit.record or layout.cls(Ref(ref), row)
     return Change(layout, old, new, fields, stored, edit.volatile)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from time import monotonic
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import aiosqlite
 import structlog
@@ -25,12 +25,25 @@ PAGE = 4096
 EVENT_ID = "event_id"  # no event of this or an earlier run has a higher id
 EVENT_ID_BLOCK = 20_000
 
-UPSERT = (
-    "INSERT INTO object (ref, class, uuid, body) VALUES (?, ?, ?, ?) "
-    "ON CONFLICT (ref) DO UPDATE SET body = excluded.body WHERE body IS NOT excluded.body"
-)
+ROWS_AT_ONCE = 8  # more need more of the cache than they gain
+BYTES_AT_ONCE = 128 << 10  # SQLite keeps what was given last to each statement
+
+
+def upsert(rows: int) -> str:
+    """The statement that keeps so many rows."""
+    places = ", ".join(["(?, ?, ?, ?)"] * rows)
+    return (
+        f"INSERT INTO object (ref, class, uuid, body) VALUES {places} "  # noqa: S608 - fixed text
+        "ON CONFLICT (ref) DO UPDATE SET body = excluded.body WHERE body IS NOT excluded.body"
+    )
+
+
+UPSERT = upsert(1)
+_UPSERTS = {rows: upsert(rows) for rows in (1, 2, 4, ROWS_AT_ONCE)}
 SET_META = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
 SET_CREDENTIAL = "INSERT OR REPLACE INTO credential (name, hash) VALUES (?, ?)"
+
+_StoredRow = tuple[str, str, str | None, bytes]
 
 log = structlog.get_logger(__name__)
 
@@ -263,8 +276,8 @@ def _write(connection: sqlite3.Connection, batch: list[Applied], ceiling: int | 
     try:
         if gone:
             connection.executemany("DELETE FROM object WHERE ref = ?", gone)
-        if kept:
-            connection.executemany(UPSERT, kept)
+        for rows in _together(kept):
+            connection.execute(_UPSERTS[len(rows)], [*chain.from_iterable(rows)])
         for name, hashed in credentials.items():
             if hashed is None:
                 connection.execute("DELETE FROM credential WHERE name = ?", (name,))
@@ -280,7 +293,22 @@ def _write(connection: sqlite3.Connection, batch: list[Applied], ceiling: int | 
     return 2 * len(gone) + sum(2 + len(row[3]) // PAGE for row in kept) + len(credentials) + 1
 
 
-def _row(change: Change) -> tuple[Any, ...]:
+def _together(rows: list[_StoredRow]) -> Iterator[list[_StoredRow]]:
+    """The rows in their order, as many at a time as one statement takes.
+
+    A statement gives the interpreter's lock away and must wait for it afterwards, which takes
+    longer than a row while the loop is busy.
+    """
+    at = 0
+    while at < len(rows):
+        count = min(1 << (len(rows) - at).bit_length() - 1, ROWS_AT_ONCE)
+        while count > 1 and sum(len(row[3]) for row in rows[at : at + count]) > BYTES_AT_ONCE:
+            count //= 2
+        yield rows[at : at + count]
+        at += count
+
+
+def _row(change: Change) -> _StoredRow:
     record = change.new
     assert record is not None  # noqa: S101 - the caller kept these only
     uuid = record.row["uuid"] if change.layout.has_uuid else None
