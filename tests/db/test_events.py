@@ -206,6 +206,19 @@ async def test_one_event_wakes_all_who_wait_and_a_cancelled_one_harms_no_other()
     await late
 
 
+async def test_each_who_waits_gives_up_at_their_own_time():
+    feed = EventFeed(1)
+    now = asyncio.get_running_loop().time()
+
+    late, soon, gone = (feed.next_change(until=now + wait_s) for wait_s in (0.05, 0.01, 0.02))
+    gone.cancel()
+
+    assert await soon
+    assert not late.done()
+    assert await late
+    assert asyncio.get_running_loop().time() >= now + 0.05
+
+
 async def test_waiting_for_what_is_there_already_returns(store: Store):
     start = store.feed.current_id
     waiting = asyncio.create_task(until(store, start))

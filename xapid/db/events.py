@@ -6,8 +6,8 @@ import asyncio
 import enum
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from ..datamodel.declare import Class, Ref
@@ -36,8 +36,7 @@ class _Newest:
         self.record = record
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
+class StoredEvent(NamedTuple):
     """One object changed in one transaction.
 
     snapshot: the object's newest committed record when it is read, at least as new as the
@@ -67,7 +66,8 @@ class EventFeed:
         self._floor = first_id  # stands for all that happened before this run
         self._ring: list[StoredEvent | None] = [None] * size
         self._newest: WeakValueDictionary[str, _Newest] = WeakValueDictionary()
-        self._waiting: set[asyncio.Future[bool]] = set()
+        self._waiting: dict[asyncio.Future[bool], float] = {}  # until when each waits
+        self._timer: asyncio.TimerHandle | None = None
         self.current_id = first_id
 
     def append(
@@ -91,7 +91,7 @@ class EventFeed:
         self._wake(for_good=True)
 
     def _wake(self, *, for_good: bool) -> None:
-        waiting, self._waiting = self._waiting, set()
+        waiting, self._waiting = self._waiting, {}
         for waiter in waiting:
             if not waiter.done():
                 waiter.set_result(for_good)
@@ -103,13 +103,13 @@ class EventFeed:
         newest.record = record
         self.current_id += 1
         self._ring[self.current_id % len(self._ring)] = StoredEvent(
-            id=self.current_id,
-            timestamp=timestamp,
-            class_name=record.wire,
-            operation=operation,
-            ref=record.ref,
-            obj_uuid=record.row.get("uuid", ""),
-            newest=newest,
+            self.current_id,
+            timestamp,
+            record.wire,
+            operation,
+            record.ref,
+            record.row.get("uuid", ""),
+            newest,
         )
 
     def read(self, after_id: int, classes: frozenset[str]) -> list[StoredEvent]:
@@ -132,25 +132,33 @@ class EventFeed:
         until: the loop's time at which to return in any case.
         """
         while self.current_id <= after_id:
-            if await self.next_change(until=until):
-                return
+            waiter = self.next_change(until=until)
+            try:
+                if await waiter:
+                    return
+            finally:
+                self._waiting.pop(waiter, None)
 
     def next_change(self, *, until: float = math.inf) -> asyncio.Future[bool]:
         """What is done with the next event, or at `until` (the loop's time) without: then True."""
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[bool] = loop.create_future()
-        timer = loop.call_at(until, _give_up, waiter) if until < math.inf else None
-
-        def forget(_: asyncio.Future[bool]) -> None:
-            self._waiting.discard(waiter)
-            if timer is not None:
-                timer.cancel()
-
-        self._waiting.add(waiter)
-        waiter.add_done_callback(forget)
+        waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting[waiter] = until
+        if self._timer is None or until < self._timer.when():
+            self._set_timer(until)
         return waiter
 
+    def _set_timer(self, until: float) -> None:
+        """One timer for all who wait: it goes off for the one who waits the shortest."""
+        if self._timer is not None:
+            self._timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_at(until, self._late) if until < math.inf else None
 
-def _give_up(waiter: asyncio.Future[bool]) -> None:
-    if not waiter.done():
-        waiter.set_result(True)
+    def _late(self) -> None:
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        for waiter in [waiter for waiter, until in self._waiting.items() if until <= now]:
+            del self._waiting[waiter]
+            if not waiter.done():
+                waiter.set_result(True)
+        self._set_timer(min(self._waiting.values(), default=math.inf))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from operator import is_not
 from typing import Any, Final
 
+from ..datamodel.declare import Class
 from ..datamodel.errors import (
     EventSubscriptionParseFailure,
     SessionInvalid,
@@ -42,6 +44,9 @@ class Events:
         self._sessions = sessions
         self._wait_s = wait_s
         self._told: dict[int, Event] = {}
+        self._last = success(_EVENTS, ())
+        self._last_found: list[StoredEvent] = []
+        self._last_newest: list[Class] = []
         self._stopping = False
 
     def stop(self) -> None:
@@ -96,9 +101,7 @@ class Events:
         found = self._read(call, live, most=ENCODED_AT_ONCE)
         late = asyncio.get_running_loop().time() >= deadline
         if found or self._stopping or late:
-            told = tuple(map(self._event, found))
-            self._forget_old()
-            return success(_EVENTS, told)
+            return self._answer(found)
         ready = self._feed.next_change(until=deadline)
         return Later(ready, lambda: self._answer_or_wait(call, self._live(call), deadline))
 
@@ -124,6 +127,16 @@ class Events:
                 await asyncio.sleep(0)
         self._forget_old()
         return tuple(events)
+
+    def _answer(self, found: list[StoredEvent]) -> Answer:
+        """The answer that tells of some events; who hears of the same ones gets the same bytes."""
+        newest = [stored.newest.record for stored in found]
+        if found != self._last_found or any(map(is_not, newest, self._last_newest)):
+            answer = success(_EVENTS, tuple(map(self._event, found)))
+            self._forget_old()
+            self._last = Answer((b"".join(answer.pieces),), answer.length)
+            self._last_found, self._last_newest = found, newest
+        return self._last
 
     def _event(self, stored: StoredEvent) -> Event:
         """An event as clients see it, made and encoded once for all who hear of it."""

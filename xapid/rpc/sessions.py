@@ -7,9 +7,8 @@ import secrets
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ..datamodel.declare import NULL, Field, Ref
 from ..datamodel.errors import HandleInvalid, SessionInvalid
@@ -27,8 +26,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass(frozen=True)
-class Subscription:
+class Subscription(NamedTuple):
     """What a session wants to hear of, and the last event it was given."""
 
     classes: frozenset[str]
