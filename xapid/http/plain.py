@@ -331,7 +331,7 @@ class PlainConnection(Connection):
         """An answer has left that did not at once: go on with what came meanwhile, or close."""
         self.engaged = False
         self._answering = None
-        self._loop.call_soon(self._on_answered)
+        self._on_answered()
         if self._closing:
             super().close()
         elif self.transport is not None:

@@ -151,11 +151,12 @@ class Turns:
 
     def _alone(self, caller: str) -> bool:
         """Whether nobody else has called of late."""
-        if not self._spare or any(name != caller for name in self._queues):
+        if not self._spare or (self._queues and any(name != caller for name in self._queues)):
             return False
-        latest = reversed(self._buckets.items())
-        other = next((bucket for name, bucket in latest if name != caller), None)
-        return other is None or self._time() - other.filled_at >= ALONE_S
+        for name, bucket in reversed(self._buckets.items()):
+            if name != caller:
+                return self._time() - bucket.filled_at >= ALONE_S
+        return True
 
     async def _serve(self) -> None:
         """Call those who wait, one in each round of the event loop."""
