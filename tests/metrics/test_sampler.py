@@ -16,7 +16,7 @@ from xapid.datamodel.vm import VM
 from xapid.datamodel.vm_metrics import VMMetrics
 from xapid.db.store import Store
 from xapid.services.metrics.records import govern
-from xapid.services.metrics.sampler import SCHEDULING_EVERY, MetricsSampler
+from xapid.services.metrics.sampler import AT_ONCE, SCHEDULING_EVERY, MetricsSampler
 from xapid.xen.device_counters import Moved
 from xapid.xen.errors import XenUnavailable
 from xapid.xen.types import VcpuSample
@@ -184,6 +184,18 @@ async def test_a_vm_without_domain_uses_nothing(world: World) -> None:
     metrics = world.metrics(vm)
     assert (metrics.memory_actual, metrics.VCPUs_number) == (0, 0)
     assert (metrics.state, metrics.VCPUs_utilisation) == ((), {})
+
+
+async def test_of_many_guests_each_is_measured_and_then_back_at_zero(world: World) -> None:
+    vms = [await world.guest(domid) for domid in range(1, AT_ONCE + 3)]
+
+    await world.sampler.sample()
+    running = [world.metrics(vm).memory_actual for vm in vms]
+    world.xen.domains.clear()
+    await world.sampler.sample()
+
+    assert running == [2 * MIB] * len(vms)
+    assert [world.metrics(vm).memory_actual for vm in vms] == [0] * len(vms)
 
 
 async def test_a_new_domain_of_a_vm_begins_from_zero(world: World) -> None:

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -34,8 +34,8 @@ log = structlog.get_logger(__name__)
 SCHEDULING_EVERY = 12
 """Samples between two looks at a domain's share of the CPUs, which seldom changes."""
 
-BATCH = 200
-"""Changes in one transaction: how long nobody else is heard."""
+AT_ONCE = 20
+"""Guests whose values are compared and written while nobody else is heard."""
 
 Values = dict[str, Any]
 Metered = VM | VBD | VIF
@@ -92,6 +92,7 @@ class MetricsSampler:
         self._before: _Reading | None = None
         self._passes = 0
         self._asked: set[int] = set()
+        self._shown: set[Ref[VM]] = set()  # those that had a domain
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -123,11 +124,12 @@ class MetricsSampler:
             reading = await self._read()
         except XenError as error:
             log.warning("nothing could be measured", reason=str(error))
-            await self._apply(self._host_changes({"live": False}))
+            await self._apply(self._host_metrics_changes({"live": False}))
             return
         before, self._before = self._before, reading
         self._passes += 1
-        await self._apply(self._all_changes(before, reading))
+        await self._apply(self._host_changes(before, reading))
+        await self._apply_guests(before, reading)
         await self._forget_orphans()
 
     async def _read(self) -> _Reading:
@@ -141,7 +143,7 @@ class MetricsSampler:
 
     def _due_for_scheduling(self) -> list[int]:
         """The domains whose turn it is, and those that were never asked."""
-        domids = {vm.domid for vm in self._store.all(VM) if vm.domid >= 0}
+        domids = {domid for domid in self._store.values(VM.domid) if domid >= 0}
         turn = self._passes % SCHEDULING_EVERY
         due = {d for d in domids if d not in self._asked or d % SCHEDULING_EVERY == turn}
         self._asked = domids
@@ -149,21 +151,17 @@ class MetricsSampler:
 
     # What has changed
 
-    def _all_changes(self, before: _Reading | None, after: _Reading) -> Iterable[_Change]:
-        domains = after.by_uuid()
-        earlier = {(d.domid, d.uuid): d for d in before.sample.domains} if before else {}
-        host = {
+    def _host_changes(self, before: _Reading | None, after: _Reading) -> Iterable[_Change]:
+        values = {
             "memory_total": after.sample.total_kib * KIB,
             "memory_free": after.sample.free_kib * KIB,
             "live": True,
         }
-        yield from self._host_changes(host)
+        yield from self._host_metrics_changes(values)
         if before is not None:
             yield from self._cpu_changes(cpu_utilisation(before.sample, after.sample))
-        yield from self._vm_changes(domains, earlier)
-        yield from self._device_changes(domains, before.devices if before else None, after.devices)
 
-    def _host_changes(self, values: Values) -> Iterable[_Change]:
+    def _host_metrics_changes(self, values: Values) -> Iterable[_Change]:
         for metrics in self._store.all(HostMetrics):
             yield from self._unless_equal(metrics, values)
 
@@ -174,39 +172,64 @@ class MetricsSampler:
                 if cpu.utilisation != busy:
                     yield _Change(cpu.ref, {"utilisation": busy})
 
-    def _vm_changes(
-        self,
-        domains: dict[str, DomainSample],
-        earlier: dict[tuple[int, str], DomainSample],
-    ) -> Iterable[_Change]:
+    def _domains_by_vm(self, reading: _Reading) -> dict[Ref[VM], DomainSample]:
+        store, domains = self._store, reading.by_uuid()
+        found = {ref: d for uuid, d in domains.items() if (ref := store.by_uuid(VM, uuid))}
         control = next((d for d in domains.values() if d.domid == 0), None)
-        for vm in self._store.all(VM):
-            domain = control if vm.is_control_domain else domains.get(vm.uuid)
-            if domain is None:
-                values = NO_DOMAIN
-            else:
-                values = vm_values(earlier.get((domain.domid, domain.uuid)), domain)
-            if vm.metrics == NULL and domain is not None:  # another toolstack's
-                yield _Change(NULL, self._dated(values), vm.ref)
-            else:
-                yield from self._metrics_of(vm, values)
+        for ref in store.having(VM.is_control_domain, True):
+            found.pop(ref, None)
+            if control is not None:
+                found[ref] = control
+        return found
+
+    async def _apply_guests(self, before: _Reading | None, after: _Reading) -> None:
+        """What runs, and what ran when it was last looked at: all others have been at zero since.
+
+        A pass costs what runs costs, however many VMs there are.
+        """
+        domains = self._domains_by_vm(after)
+        earlier = {(d.domid, d.uuid): d for d in before.sample.domains} if before else {}
+        self._shown |= domains.keys()
+        vms = list(self._shown)
+        for start in range(0, len(vms), AT_ONCE):
+            changes: list[_Change] = []
+            for vm in map(partial(self._store.find, VM), vms[start : start + AT_ONCE]):
+                if vm is not None:
+                    domain = domains.get(vm.ref)
+                    changes += self._vm_changes(vm, domain, earlier)
+                    devices = before.devices if before else None
+                    changes += self._device_changes(vm, domain, devices, after.devices)
+            await self._apply(changes)
+        self._shown = set(domains)
+
+    def _vm_changes(
+        self, vm: VM, domain: DomainSample | None, earlier: dict[tuple[int, str], DomainSample]
+    ) -> Iterable[_Change]:
+        values = NO_DOMAIN
+        if domain is not None:
+            values = vm_values(earlier.get((domain.domid, domain.uuid)), domain)
+        if vm.metrics == NULL and domain is not None:  # another toolstack's
+            yield _Change(NULL, self._dated(values), vm.ref)
+        else:
+            yield from self._metrics_of(vm, values)
 
     def _device_changes(
         self,
-        domains: dict[str, DomainSample],
+        vm: VM,
+        domain: DomainSample | None,
         before: DeviceCounters | None,
         after: DeviceCounters,
     ) -> Iterable[_Change]:
         elapsed_ns = after.at_ns - before.at_ns if before else 0
-        domids = {vm.ref: d.domid for vm in self._store.all(VM) if (d := domains.get(vm.uuid))}
-        for vbd in self._store.all(VBD):
-            disk = _device(domids.get(vbd.VM), disk_number(vbd.device), vbd.currently_attached)
+        domid = None if domain is None or vm.is_control_domain else domain.domid
+        for vbd in map(self._store.get, vm.VBDs):
+            disk = _device(domid, disk_number(vbd.device), vbd.currently_attached)
             seen = before.disks.get(disk) if before and disk else None
             rates = device_rates(seen, after.disks.get(disk) if disk else None, elapsed_ns)
             yield from self._metrics_of(vbd, rates)
-        for vif in self._store.all(VIF):
+        for vif in map(self._store.get, vm.VIFs):
             number = int(vif.device) if vif.device.isdecimal() else None
-            nic = _device(domids.get(vif.VM), number, vif.currently_attached)
+            nic = _device(domid, number, vif.currently_attached)
             seen = before.nics.get(nic) if before and nic else None
             rates = device_rates(seen, after.nics.get(nic) if nic else None, elapsed_ns)
             yield from self._metrics_of(vif, rates)
@@ -226,23 +249,22 @@ class MetricsSampler:
     # Writing
 
     async def _apply(self, changes: Iterable[_Change]) -> None:
-        """Write in batches; what vanished meanwhile is passed over."""
+        """Write them; what vanished meanwhile is passed over."""
         pending = list(changes)
-        for start in range(0, len(pending), BATCH):
+        if pending:
             async with self._store.transaction() as tx:
-                for change in islice(pending, start, start + BATCH):
+                for change in pending:
                     _write(tx, change)
-            await asyncio.sleep(0)
+        await asyncio.sleep(0)
 
     async def _forget_orphans(self) -> None:
         """Metrics whose VM or device is gone; foreign domains leave theirs behind as well."""
         store = self._store
-        orphans = [
-            ref
-            for cls in (VMMetrics, VBDMetrics, VIFMetrics)
-            for ref in store.refs(cls)
-            if not store.referrers(ref)
-        ]
+        orphans: list[Ref[Any]] = []
+        for owner, cls in ((VM, VMMetrics), (VBD, VBDMetrics), (VIF, VIFMetrics)):
+            # A device always has metrics, a VM may have none: then counting says nothing.
+            if owner is VM or store.count(cls) > store.count(owner):
+                orphans += (ref for ref in store.refs(cls) if not store.referrers(ref))
         if orphans:
             async with store.transaction() as tx:
                 for ref in orphans:
