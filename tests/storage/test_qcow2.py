@@ -105,6 +105,21 @@ async def test_a_clone_and_its_original_go_their_own_ways(
     assert {v.location for v in await repository.scan({original, clone})} == {original, clone}
 
 
+async def test_space_that_the_first_clone_of_a_directory_leaves_is_seen(
+    repository: FileRepository, disks: Path
+) -> None:
+    original = await published(repository)
+    fill(disks / original, 1)
+    await repository.scan({original})
+    at_first = await repository.reclaimable()
+
+    await cloned(repository, original)
+    await removed(repository, original)
+
+    assert not at_first
+    assert await repository.reclaimable()
+
+
 async def test_a_clone_of_a_large_disk_takes_no_time_and_no_space(
     repository: FileRepository, disks: Path
 ) -> None:

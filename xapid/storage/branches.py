@@ -77,6 +77,7 @@ class Branches:
     def name_base(self, location: str, branch: Branch) -> None:
         """Let everything that was written so far reach the disk; the volume is a base, too."""
         self._directory.sync_file(branch.next)
+        self._chains.may_have_bases = True
         self._directory.link(location, branch.base)
 
     def name_again(self, location: str, name: str) -> bool:

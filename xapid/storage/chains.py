@@ -38,9 +38,16 @@ class Chains:
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
+        self.may_have_bases = True
+        """False once there were none; whoever makes one says so."""
 
-    def header(self, name: str) -> Header:
-        """The header of one image, whose backing file is a base of ours or none."""
+    def header(self, name: str, read: dict[str, Header] | None = None) -> Header:
+        """The header of one image, whose backing file is a base of ours or none.
+
+        read: those of this pass over the directory, to which it is added.
+        """
+        if read is not None and name in read:
+            return read[name]
         fd = self._directory.open(name, os.O_RDONLY)
         try:
             header = read_header(fd)
@@ -50,6 +57,8 @@ class Chains:
             BASE.fullmatch(header.backing) and header.backing_format == "qcow2"
         ):
             raise NotOurs("it leans on a file that is not this storage's")
+        if read is not None:
+            read[name] = header
         return header
 
     def chain(self, name: str) -> list[tuple[str, Header]]:
@@ -76,20 +85,21 @@ class Chains:
         finally:
             os.close(fd)
 
-    def parents(self) -> dict[str, str]:
+    def parents(self, read: dict[str, Header] | None = None) -> dict[str, str]:
         """Each image of the directory with the base it leans on, "" for none.
 
+        read: headers that this pass over the directory has read before.
         Raises NotOurs when one of them cannot be read: then nothing may be concluded. One that is
         being made leans on nothing until its header is written.
         """
         found = {}
-        for name in self._directory.names():
-            if not name.endswith(QCOW2_SUFFIXES) or not OURS.fullmatch(name):
-                continue
-            if self._directory.regular(name) is None:
+        names = [name for name in self._directory.names() if name.endswith(QCOW2_SUFFIXES)]
+        self.may_have_bases = any(name.endswith(".base") for name in names)
+        for name in names:
+            if not OURS.fullmatch(name) or self._directory.regular(name) is None:
                 continue
             try:
-                found[name] = self.header(name).backing
+                found[name] = self.header(name, read).backing
             except NotOurs:
                 if not name.endswith(("-staged", "-next")):
                     raise
@@ -98,6 +108,8 @@ class Chains:
 
     def alone_below(self, name: str) -> list[str]:
         """The bases that nobody would lean on were `name` gone, the lowest first."""
+        if not self.header(name).backing:
+            return []
         parents = self.parents()
         doomed: list[str] = []
         base = parents.get(name, "")
@@ -112,20 +124,24 @@ class Chains:
             base = parents[base]
         return doomed
 
-    def leftovers(self) -> tuple[list[str], list[str]]:
+    def leftovers(self, read: dict[str, Header]) -> tuple[list[str], list[str]]:
         """Bases nobody leans on: those that are a second name of a volume, and all others.
 
-        The first are what a clone leaves that was cut short.
+        The first are what a clone leaves that was cut short. read: as `parents` has it.
         """
-        parents = self.parents()
-        volumes = {self._inode(name) for name in parents if name.endswith(".qcow2")}
+        parents = self.parents(read)
         needed = set(parents.values())
         alone = [name for name in parents if BASE.fullmatch(name) and name not in needed]
+        if not alone:
+            return [], []
+        volumes = {self._inode(name) for name in parents if name.endswith(".qcow2")}
         second = [name for name in alone if self._inode(name) in volumes]
         return second, [name for name in alone if name not in second]
 
     def merges(self, busy: Collection[str]) -> list[Merge]:
         """The bases with one child only, as long as no volume in `busy` leans on them."""
+        if not self.may_have_bases:
+            return []  # it is asked for often, and the directory may be large
         parents = self.parents()
         children: dict[str, list[str]] = {}
         for child, base in parents.items():

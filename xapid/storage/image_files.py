@@ -28,7 +28,7 @@ from .driver import (
 from .image_names import BASE, FORMATS, LIVE, OURS, Image, aligned, image_at
 from .label import MARKER, read_label, read_marker, write_label
 from .loops import loops_on, take_over_size
-from .qcow2 import NotOurs
+from .qcow2 import Header, NotOurs
 
 log = structlog.get_logger()
 
@@ -55,8 +55,11 @@ class ImageFiles:
                 return f"{uuid}.{kind}"
         return None
 
-    def look(self, image: Image) -> Volume:
-        """A volume as it is. Raises VolumeMissing, also for an image that is not safe to open."""
+    def look(self, image: Image, read: dict[str, Header] | None = None) -> Volume:
+        """A volume as it is. Raises VolumeMissing, also for an image that is not safe to open.
+
+        read: as `Chains.header` has it.
+        """
         with failures(f"cannot read {image.live}"):
             facts = self.directory.regular(image.live)
             if facts is None:
@@ -64,7 +67,7 @@ class ImageFiles:
             size = facts.st_size
             if image.format == "qcow2":
                 try:
-                    size = self.chains.header(image.live).virtual_size
+                    size = self.chains.header(image.live, read).virtual_size
                 except NotOurs as error:
                     log.warning("image passed over", path=self.at(image.live), why=str(error))
                     raise VolumeMissing(image.live) from error
@@ -285,26 +288,31 @@ class ImageFiles:
             self.incomplete = True
             self._finish_moves(known, names)
             self.branches.settle()
-            volumes = [volume for volume in map(self._listed, self.directory.names()) if volume]
+            read: dict[str, Header] = {}
+            listed = (self._listed(name, read) for name in self.directory.names())
+            volumes = [volume for volume in listed if volume]
             found = {volume.location for volume in volumes}
             retiring = {uuid for uuid in self.in_flight if self.find(uuid) is None}
             self.incomplete = any(
                 location not in found and location.partition(".")[0] not in retiring
                 for location in known
             )
-            self._remove_leftovers()
+            self._remove_leftovers(read)
         return volumes
 
-    def _listed(self, name: str) -> Volume | None:
-        if LIVE.fullmatch(name) is None or self.directory.regular(name) is None:
+    def _listed(self, name: str, read: dict[str, Header]) -> Volume | None:
+        if LIVE.fullmatch(name) is None:
             return None
         try:
-            return self.look(image_at(name))
+            return self.look(image_at(name), read)
         except VolumeMissing:
             return None
 
     def _finish_moves(self, known: Collection[str], names: Sequence[str]) -> None:
+        there = frozenset(names)
         for name in names:
+            if not name.endswith(("staged", "retired", ".json.new")):
+                continue
             match = OURS.fullmatch(name)
             if match is None or match[1] in self.in_flight:
                 continue
@@ -313,19 +321,21 @@ class ImageFiles:
             for kind in FORMATS:
                 image = Image(match[1], kind)
                 ours = name in (image.staged, image.retired)
-                if ours and image.live in known and image.live not in names:
+                if ours and image.live in known and image.live not in there:
                     log.info("disk recovered", path=self.at(name))
                     self.directory.rename(name, image.live)
 
-    def _remove_leftovers(self) -> None:
+    def _remove_leftovers(self, read: dict[str, Header]) -> None:
         for name in self.directory.names():
+            if not name.endswith(("staged", "retired")):
+                continue
             match = OURS.fullmatch(name)
             if match is None or match[1] in self.in_flight:
                 continue
-            if match[2].endswith(("staged", "retired")) and self._remove_with_bases(name):
+            if self._remove_with_bases(name):
                 log.info("half-made disk removed", path=self.at(name))
         with suppress(NotOurs):
-            leftovers, unused = self.chains.leftovers()
+            leftovers, unused = self.chains.leftovers(read)
             self.directory.remove(*leftovers)
             for name in unused:  # a disk that leaned on it may come back
                 log.warning("no disk needs this image; it is kept", path=self.at(name))

@@ -18,6 +18,9 @@ BACKING_FORMAT = 0xE2792ACA
 KNOWN_FEATURES = 0b11011
 """Dirty, corrupt, compression type, extended L2; bit 2 would be data in another file."""
 FIRST_BYTES = 65536
+USUAL_BYTES = 4096
+"""Where all that is wanted stands in an image that qemu made."""
+
 MAX_L1_BYTES = 32 << 20
 
 
@@ -39,7 +42,12 @@ class Header:
 
 def read_header(fd: int) -> Header:
     """Read the header of an open image. Raises NotOurs, OSError."""
-    return parse_header(os.pread(fd, FIRST_BYTES, 0))
+    first = os.pread(fd, USUAL_BYTES, 0)
+    if len(first) == USUAL_BYTES and first.startswith(MAGIC):
+        _, _, backing_at, backing_size, *_ = HEADER.unpack_from(first)
+        if backing_at + backing_size > USUAL_BYTES:
+            first = os.pread(fd, FIRST_BYTES, 0)
+    return parse_header(first)
 
 
 def parse_header(first: bytes) -> Header:
