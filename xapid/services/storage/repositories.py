@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -15,7 +16,7 @@ from ...datamodel.pbd import PBD
 from ...datamodel.sr import SR
 from ...datamodel.vdi import VDI
 from ...db.store import Store
-from ...db.transaction import Transaction
+from ...db.transaction import Applied, Transaction
 from ...storage.driver import Repository, Space, StorageError, Volume, VolumeLabel
 from .failures import storage_errors
 from .kinds import StorageKinds
@@ -238,14 +239,21 @@ class Repositories:
     ) -> None:
         """Record disks that nobody knows; seen: records that are none of theirs."""
         taken: set[str] = set()
-        for some in _batches(volumes):
-            async with self._store.transaction() as tx:
-                fresh = [ref for ref in tx.get(sr).VDIs if ref not in seen]
-                seen.update(fresh)
-                taken.update(tx.get(ref).location for ref in fresh)
-                for volume in some:
-                    if volume.location not in taken:
-                        self._introduce(tx, sr, volume)
+
+        def introduce(some: Sequence[Volume], tx: Transaction) -> None:
+            fresh = [ref for ref in tx.get(sr).VDIs if ref not in seen]
+            seen.update(fresh)
+            taken.update(tx.get(ref).location for ref in fresh)
+            for volume in some:
+                if volume.location not in taken:
+                    self._introduce(tx, sr, volume)
+
+        written: list[Applied | None] = []
+        for some in _batches(volumes):  # none waits until the one before is on disk
+            written.append(self._store.change(partial(introduce, some)))
+            await asyncio.sleep(0)
+        for applied in filter(None, written):
+            await self._store.settled(applied)
 
     async def _describe_all(self, disks: Sequence[VDI], found: Mapping[str, Volume]) -> None:
         """Let storage remember the names that it does not."""
