@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from operator import is_not
 from typing import Any, Final
 
@@ -103,7 +104,12 @@ class Events:
         if found or self._stopping or late:
             return self._answer(found)
         ready = self._feed.next_change(until=deadline)
-        return Later(ready, lambda: self._answer_or_wait(call, self._live(call), deadline))
+        return Later(ready, partial(self._heard, call, live, deadline))
+
+    def _heard(self, call: Call, live: LiveSession, deadline: float) -> Answer | Later:
+        if live.ended:
+            raise SessionInvalid(call.session)
+        return self._answer_or_wait(call, live, deadline)
 
     def _read(self, call: Call, live: LiveSession, most: int = AT_ONCE) -> list[StoredEvent]:
         """What the session has not heard yet, which it has then; no more than one answer holds."""
@@ -111,6 +117,8 @@ class Events:
         if now is None:
             raise SessionNotRegistered(call.session)
         newest = self._feed.current_id
+        if now.position == newest:
+            return []
         live.subscription = Subscription(now.classes, newest)
         found = self._feed.read(now.position, now.classes)
         if len(found) > most:

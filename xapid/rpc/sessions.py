@@ -36,7 +36,7 @@ class Subscription(NamedTuple):
 class LiveSession:
     """One login."""
 
-    __slots__ = ("digest", "last_used", "record", "ref", "role", "subscription", "user")
+    __slots__ = ("digest", "ended", "last_used", "record", "ref", "role", "subscription", "user")
 
     def __init__(self, ref: Ref[Session], digest: bytes, user: str, role: str) -> None:
         self.ref = ref
@@ -46,6 +46,7 @@ class LiveSession:
         self.record: Session
         self.last_used: datetime
         self.subscription: Subscription | None = None
+        self.ended = False
 
 
 class Sessions:
@@ -149,6 +150,7 @@ class Sessions:
         self._of_user[live.user].move_to_end(live.digest)
 
     def _drop(self, live: LiveSession) -> None:
+        live.ended = True
         self._live.pop(live.digest, None)
         own = self._of_user[live.user]
         own.pop(live.digest, None)
