@@ -35,6 +35,7 @@ LONGEST_HEAD: Final = 2 * 1024  # bytes of one that can be plain
 IN_ONE_GO: Final = 16  # calls answered before others have their turn
 BYTES_IN_ONE_GO: Final = 64 * 1024  # of their answers, likewise
 WAIT_FOR_BODY_S: Final = 1.0  # then aiohttp waits on, with its own deadline
+_HEADS_KEPT: Final = 256
 _HELD: Final = 256 * 1024  # bytes taken in while a call is answered
 
 _LINES: Final = (b"POST / HTTP/1.1", b"POST /RPC2 HTTP/1.1")
@@ -377,11 +378,7 @@ class PlainConnection(Connection):
         return self.transport
 
     def _head_of(self, answer: Answer) -> bytes:
-        closing = b"Connection: close\r\n" if self._closing else b""
-        return (
-            b"HTTP/1.1 200 OK\r\nServer: xapid\r\nContent-Type: text/xml\r\n"
-            b"Content-Length: %d\r\nDate: %b\r\n%b\r\n" % (answer.length, _DATE(), closing)
-        )
+        return _HEADS(answer.length, self._closing)
 
     def _fail(self) -> None:
         """Say that there is no answer, which is a mistake of ours, and close."""
@@ -411,3 +408,28 @@ class _Date:
 
 
 _DATE: Final = _Date()
+
+
+class _Heads:
+    """The heads of answers: those of the same second and length are the same."""
+
+    def __init__(self) -> None:
+        self._date = b""
+        self._made: dict[tuple[int, bool], bytes] = {}
+
+    def __call__(self, length: int, closing: bool) -> bytes:
+        date = _DATE()
+        if date is not self._date or len(self._made) > _HEADS_KEPT:
+            self._date = date
+            self._made.clear()
+        head = self._made.get((length, closing))
+        if head is None:
+            head = self._made[length, closing] = (
+                b"HTTP/1.1 200 OK\r\nServer: xapid\r\nContent-Type: text/xml\r\n"
+                b"Content-Length: %d\r\nDate: %b\r\n%b\r\n"
+                % (length, date, b"Connection: close\r\n" if closing else b"")
+            )
+        return head
+
+
+_HEADS: Final = _Heads()

@@ -72,7 +72,7 @@ class ApiCall:
     def id(self) -> str:
         """The name of this call in the log; made when first asked for."""
         if not self._id:
-            self._id = secrets.token_hex(4)
+            self._id = _IDS()
         return self._id
 
     @id.setter
@@ -116,3 +116,21 @@ class ApiCall:
         self.in_one_piece = kept
         if self._task is not None:
             self._tasks.show_cancellable(self._task, cancellable=not kept)
+
+
+class _Ids:
+    """Names for calls, at random; the kernel is asked for many at a time."""
+
+    _MANY: Final = 256
+
+    def __init__(self) -> None:
+        self._left: list[str] = []
+
+    def __call__(self) -> str:
+        if not self._left:
+            digits = secrets.token_hex(4 * self._MANY)
+            self._left = [digits[at : at + 8] for at in range(0, len(digits), 8)]
+        return self._left.pop()
+
+
+_IDS: Final = _Ids()
