@@ -180,6 +180,24 @@ int devices_set_defaults(struct call *call, struct json *config)
     return rc ? rc : check_list(call, config, &NICS);
 }
 
+static bool served_by_model(const struct json *disk)
+{
+    const char *backend = json_get_string(disk, "backend");
+
+    return backend && !strcmp(backend, "qdisk");
+}
+
+bool devices_need_model(const struct json *config, libxl_domain_type type)
+{
+    const struct json *disks = json_get(config, "disks"), *channels = json_get(config, "channels");
+    const struct json *screens = json_get(config, "vfbs");
+    bool needed = type == LIBXL_DOMAIN_TYPE_HVM || (channels && channels->count) || (screens && screens->count);
+
+    for (size_t i = 0; disks && i < disks->count && !needed; i++)
+        needed = served_by_model(disks->items[i]);
+    return needed;
+}
+
 /* ---- adding ---- */
 
 static int add_device(libxl_ctx *ctx, const char *function, uint32_t domid, const struct device_class *class,
@@ -203,6 +221,10 @@ static int add_device(libxl_ctx *ctx, const char *function, uint32_t domid, cons
     if (!rc && find_device(config, class, device) >= 0) {
         LOG_ERROR(&call, "device already exists");
         rc = ERROR_DEVICE_EXISTS;
+    }
+    if (!rc && class == &DISKS && served_by_model(device) && !d->device_model) {
+        LOG_ERROR(&call, "Domain %u:device model required but not running", domid);
+        rc = ERROR_FAIL;
     }
     if (!rc) {
         json_append(device_list(config, class), json_copy(device));

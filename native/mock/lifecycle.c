@@ -170,6 +170,7 @@ static int finish_domain(struct call *call, const struct json *config, const str
     rc = domain_store_config(d, config);
     if (rc)
         return rc;
+    d->device_model = devices_need_model(config, d->type);
     d->finished = true;
     d->booted = restored != NULL;
     d->counter_ns = restored ? restored->counter_ns : 0;

@@ -38,6 +38,7 @@ struct domain {
     bool paused, shutdown, dying;
     bool booted;                    /* the guest's kernel runs: it answers requests */
     bool pv_drivers, refuse_unplug;
+    bool device_model;              /* one was started with it; libxl starts none later */
     int ignore_shutdown;            /* 1: requests are not even acknowledged; 2: acknowledged and forgotten */
     uint32_t domid;
     libxl_uuid uuid;

@@ -182,3 +182,30 @@ def test_a_copy_to_where_no_disks_can_be_made_is_refused(
 
     with pytest.raises(Failure, match="SR_OPERATION_NOT_SUPPORTED"):
         client("VDI.copy", vdi, discs)
+
+
+def test_a_running_guest_gets_a_qcow2_disk_if_there_was_such_an_sr_at_its_start(
+    client: Client, directory: Path
+) -> None:
+    def started(name: str) -> str:
+        vm: str = client("VM.create", vm_values(name_label=name))
+        client("VM.start", vm, False, False)
+        return vm
+
+    before = started("before")
+    config = {"location": str(directory), "format": "qcow2"}
+    host = client("host.get_all")[0]
+    sr = client("SR.create", host, config, "0", "thin", "", "file", "", False, {})
+    after = started("after")
+
+    client("VBD.plug", plugged := drive(client, after, disk(client, sr)))
+    refused = drive(client, before, vdi := disk(client, sr))
+    with pytest.raises(Failure) as failure:
+        client("VBD.plug", refused)
+
+    assert client("VBD.get_currently_attached", plugged)
+    assert failure.value.code == "OPERATION_NOT_ALLOWED" and "anew" in str(failure.value)
+    assert not client("VBD.get_currently_attached", refused)
+    client("VM.hard_reboot", before)
+    assert client("VBD.get_currently_attached", refused)
+    assert client("VDI.get_VBDs", vdi) == [refused]

@@ -255,3 +255,12 @@ def test_a_restored_domain_needs_no_kernel() -> None:
 def test_an_unknown_kind_of_domain_is_refused() -> None:
     with pytest.raises(ApiError):
         plan_boot(vm(domain_type=DomainType.PV_IN_PVH))
+
+
+def test_a_device_model_can_be_asked_for_ahead_of_its_need() -> None:
+    def channels(kind: DomainType) -> list[str]:
+        config = plan_domain(vm(), Boot(kind), BootPaths(), [], [], with_qemu=True)
+        return [channel["name"] for channel in config.get("channels", [])]
+
+    assert channels(DomainType.PV) == channels(DomainType.PVH) == ["xapid"]
+    assert channels(DomainType.HVM) == []

@@ -49,9 +49,7 @@ def shelves(workbench: Workbench) -> Iterator[list[Shelf]]:
         made[-1].empty = made[-1].used()
     yield made
     for each in made:
-        (pbd,) = each.call("SR.get_PBDs", each.sr)
-        each.call("PBD.unplug", pbd)
-        each.call("SR.destroy", each.sr)
+        each.destroy()
     for each in reversed(made):
         each.kind.drop(workbench.machine)
 

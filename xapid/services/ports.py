@@ -96,6 +96,10 @@ class Operations(Protocol):
 class Disks(Protocol):
     """Disks as others than the storage services need them."""
 
+    @property
+    def served_by_qemu(self) -> bool:
+        """Whether a guest could be given disks that a qemu serves."""
+
     async def attach(self, vbd: Ref[VBD]) -> BackendDisk:
         """Make the VBD's disk usable by a domain and hold it for that VBD.
 

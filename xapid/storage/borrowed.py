@@ -21,6 +21,10 @@ class Borrowed:
     owner: str
     """Who makes and removes the volumes, for errors."""
 
+    @property
+    def served_by_qemu(self) -> bool:
+        return False
+
     async def scan(self, known: Collection[str]) -> Sequence[Volume]:
         """All volumes that are there now."""
         raise NotImplementedError

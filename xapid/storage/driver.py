@@ -232,6 +232,10 @@ class Repository(Protocol):
     `reinstate`, `purge` or `resize` may have been carried out all the same.
     """
 
+    @property
+    def served_by_qemu(self) -> bool:
+        """Whether guests get its new volumes through a qemu."""
+
     async def detach(self) -> None:
         """Let go of the SR; the object is of no more use."""
 

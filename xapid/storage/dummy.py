@@ -105,6 +105,10 @@ class DummyRepository:
     async def detach(self) -> None:
         """The disks stay in memory for the next time."""
 
+    @property
+    def served_by_qemu(self) -> bool:
+        return False
+
     def clear(self) -> None:
         """Free the memory."""
         for disk in self._disks.values():

@@ -92,6 +92,10 @@ class FileRepository:
         self._merging: Merging | None = None
         self._unmergeable: set[str] = set()
 
+    @property
+    def served_by_qemu(self) -> bool:
+        return self._format == "qcow2"
+
     async def detach(self) -> None:
         await self._detach(destroyed=False)
 

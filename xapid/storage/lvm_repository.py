@@ -74,6 +74,10 @@ class LvmRepository:
         self._in_flight: set[str] = set()
         self._published = Published(self._unmark)
 
+    @property
+    def served_by_qemu(self) -> bool:
+        return False
+
     async def detach(self) -> None:
         await self._published.close()
         async with self._changing:

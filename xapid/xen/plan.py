@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from ..datamodel.enums import DomainType, VbdMode, VbdType
 from ..datamodel.errors import InvalidValue, UnknownBootloader, ValueNotSupported
@@ -143,6 +143,13 @@ def check_kernel_arguments(field: str, arguments: str) -> None:
         raise InvalidValue(field, arguments[:64])
 
 
+CHANNEL: Final = {"name": "xapid", "connection.pty": {}}
+"""A second console that nobody uses: what makes libxl start a device model for any guest.
+
+libxl starts none later, and without one a running PV or PVH guest can be given no qcow2 disk.
+"""
+
+
 def plan_domain(
     vm: VM,
     boot: Boot,
@@ -153,10 +160,12 @@ def plan_domain(
     vnc_socket: str = "",
     pci: Sequence[PciAddress] = (),
     vtpms: Sequence[Mapping[str, Any]] = (),
+    with_qemu: bool = False,
 ) -> dict[str, Any]:
     """The whole libxl_domain_config of a VM.
 
     disks, nics: from `plan_disk` and `plan_nic`. vnc_socket: where an HVM guest's screen is served.
+    with_qemu: have a device model run from the start, whether anything needs it yet or not.
     pci: devices of this host that the guest is given. vtpms: each a libxl_device_vtpm.
     Raises INVALID_VALUE where numbers of the record cannot make a domain.
     """
@@ -192,6 +201,8 @@ def plan_domain(
         config["pcidevs"] = [device.plan() for device in pci]
     if vtpms:
         config["vtpms"] = [dict(vtpm) for vtpm in vtpms]
+    if with_qemu and boot.domain_type is not DomainType.HVM:
+        config["channels"] = [dict(CHANNEL)]
     return config
 
 

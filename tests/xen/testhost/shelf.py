@@ -60,6 +60,12 @@ class Shelf:
         arguments = (self.config, "0", self.kind.name, "", self.kind.type, "", False, {})
         self.sr = str(self.call("SR.create", self.workbench.host, *arguments))
 
+    def destroy(self) -> None:
+        """Take the SR away, which holds no disks any more."""
+        (pbd,) = self.call("SR.get_PBDs", self.sr)
+        self.call("PBD.unplug", pbd)
+        self.call("SR.destroy", self.sr)
+
     def locations(self) -> set[str]:
         """Where the disks are that the API knows."""
         disks = self.call("SR.get_VDIs", self.sr)

@@ -65,6 +65,10 @@ class DiskService:
     def __post_init__(self) -> None:
         self.repositories.on_attached(self._hold_for_guests)
 
+    @property
+    def served_by_qemu(self) -> bool:
+        return self.repositories.served_by_qemu
+
     async def restore(self) -> None:
         """At the daemon's start: plug again what was plugged, and hold again what domains hold.
 

@@ -100,6 +100,11 @@ class Repositories:
     def find(self, sr: Ref[SR]) -> Repository | None:
         return self._attached.get(sr)
 
+    @property
+    def served_by_qemu(self) -> bool:
+        """Whether guests get the disks of any attached SR through a qemu."""
+        return any(repository.served_by_qemu for repository in self._attached.values())
+
     def attached(self) -> list[Ref[SR]]:
         """The SRs that are attached now."""
         return [Ref(sr) for sr in self._attached]

@@ -12,6 +12,7 @@ from ...datamodel.enums import DomainType, VbdMode, VbdType
 from ...datamodel.errors import (
     DeviceAlreadyAttached,
     DeviceAlreadyExists,
+    OperationNotAllowed,
     VBDCDsMustBeReadonly,
     VDIReadonly,
 )
@@ -34,6 +35,8 @@ from .disks import DiskService
 
 WITHDRAW_WITHIN_S = 30.0
 NO_DISC = BackendDisk("", "empty", "qdisk")
+WITHOUT_MODEL = "device model required but not running"
+"""What libxl says of a qcow2 disk for a running guest whose configuration needed no qemu."""
 
 
 @dataclass
@@ -124,10 +127,21 @@ class VBDService:
         await self.disks.detach(vbd)
 
     async def _add(self, vbd: Ref[VBD], domid: int, backend: BackendDisk) -> None:
-        """Attach a disk to a domain. Raises DEVICE_ALREADY_ATTACHED, DEVICE_ATTACH_TIMEOUT."""
+        """Attach a disk to a domain.
+
+        Raises DEVICE_ALREADY_ATTACHED, DEVICE_ATTACH_TIMEOUT, OPERATION_NOT_ALLOWED.
+        """
         record = self.store.get(vbd)
-        with attaching(record):
-            await self.xen.disk_add(domid, plan_disk(record, backend, self._kind(record)))
+        try:
+            with attaching(record):
+                await self.xen.disk_add(domid, plan_disk(record, backend, self._kind(record)))
+        except XenError as error:
+            if any(WITHOUT_MODEL in line for line in error.log):
+                raise OperationNotAllowed(
+                    "the guest started while no SR had disks that a qemu serves, so it has no "
+                    "device model that could serve this one: start it anew"
+                ) from error
+            raise
 
     async def _remove(self, vbd: Ref[VBD], domid: int, *, force: bool) -> None:
         """Raises DEVICE_DETACH_TIMEOUT, DEVICE_DETACH_REJECTED."""

@@ -139,6 +139,7 @@ class DomainBuilder:
             vnc_socket=self.vnc_socket(record),
             pci=pci,
             vtpms=vtpms,
+            with_qemu=self.disks.served_by_qemu,
         )
 
     async def _check_cpus(self, record: VM) -> None:
