@@ -46,6 +46,7 @@ class Layout:
         self.stored = tuple(f.name for f in stored)
         self.stored_names = frozenset(self.stored)
         self.unstored = {n: v for n, v in self.defaults.items() if fields[n].volatile}
+        self._blank = dict.fromkeys(self.stored) | self.unstored
         self._signature = tuple(json_type(f.type) for f in stored)
         self._decoders: list[tuple[str, Decode]] = [
             (f.name, decode) for f in stored if (decode := decoder_of(f.type)) is not None
@@ -102,9 +103,8 @@ class Layout:
         )
         if not as_written:
             values = self._adapted(ref, values, quiet)
-        row = Row(values)
-        if self.unstored:
-            row.update(self.unstored)
+        row = Row(self._blank)  # whose table is smaller than that of a dict from orjson
+        row.update(values)
         for name, decode in self._decoders:
             try:
                 row[name] = decode(row[name], known)
