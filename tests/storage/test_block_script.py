@@ -125,3 +125,31 @@ def test_what_is_no_disk_is_refused_with_the_reason(keys: Path, tmp_path: Path) 
     assert (keys / "hotplug-status").read_text() == "error"
     assert "neither an image nor a block device" in (keys / "hotplug-error").read_text()
     assert hotplug(keys, "remove") == 0
+
+
+def test_a_qcow2_image_is_not_served_for_writing(keys: Path, tmp_path: Path) -> None:
+    image = tmp_path / "disk.qcow2"
+    image.write_bytes(b"QFI\xfb")
+    (keys / "params").write_text(str(image))
+
+    assert hotplug(keys, "add") == 1
+
+    assert "device model" in (keys / "hotplug-error").read_text()
+    assert not (keys / "physical-device").exists()
+
+
+@pytest.mark.skipif(not Path("/sys/block/nbd0").exists(), reason="this kernel has no nbd loaded")
+def test_a_qcow2_image_that_is_only_read_gets_an_nbd_device(keys: Path, tmp_path: Path) -> None:
+    image = tmp_path / "disk.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "1M"], check=True)
+    (keys / "params").write_text(str(image))
+    (keys / "mode").write_text("r")
+
+    assert hotplug(keys, "add") == 0
+
+    device = Path((keys / "physical-device-path").read_text())
+    held = Path("/sys/block") / device.name
+    assert (held / "pid").exists() and (held / "ro").read_text() == "1\n"
+    assert (keys / "node").read_text() == str(device)
+    assert hotplug(keys, "remove") == 0
+    assert not (held / "pid").exists()
