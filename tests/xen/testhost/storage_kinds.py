@@ -102,7 +102,7 @@ def _ext(machine: Machine) -> dict[str, str]:
 def _files(form: str) -> Prepare:
     def prepare(machine: Machine) -> dict[str, str]:
         file_system(machine, STORE, SR_MIB)
-        machine.run(f"mkdir {STORE}/{form}")
+        machine.run(f"mkdir -p {STORE}/{form}")
         return {"location": f"{STORE}/{form}", "format": form}
 
     return prepare

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -137,8 +137,8 @@ class VMRecordService:
                 undo.add(self.disks.destroy, call, twins[ref])
                 part.progress(1.0)
             async with self.store.transaction() as tx:
-                taken = {vif.MAC for vif in self.store.all(VIF)}
-                twin = _create_twin(tx, tx.get(vm), name, twins, taken, self.now())
+                macs = self.store.values(VIF.MAC)
+                twin = _create_twin(tx, tx.get(vm), name, twins, macs, self.now())
             undo.commit()
             return twin
 
@@ -261,10 +261,11 @@ def _create_twin(
     record: VM,
     name: str,
     disks: Mapping[Ref[VBD], Ref[VDI]],
-    taken: set[str],
+    taken: Container[str],
     now: datetime,
 ) -> Ref[VM]:
     """The copy's records; its interfaces get MACs that are not among `taken`."""
+    own: set[str] = set()
     row = {n: v for n, v in record.row.items() if n not in OWN_STATE}
     other_config = {k: v for k, v in record.other_config.items() if k != "default_template"}
     twin = _create(tx, {**row, "name_label": name, "other_config": other_config}, now)
@@ -275,8 +276,9 @@ def _create_twin(
     for nic in record.VIFs:
         vif = tx.get(nic)
         # A MAC of its own: two guests with one on a bridge would lose each other's packets.
-        mac = new_mac(taken)
-        taken.add(mac)
+        while (mac := new_mac(taken)) in own:
+            pass
+        own.add(mac)
         tx.create(VIF, _inherited(vif, {"VM": twin, "MAC": mac}))
     return twin
 
