@@ -329,7 +329,8 @@ class TestVolumeGroups:
         machine = volumes.machine
         device = loop_device(machine, "guests", 64)
         machine.run(
-            f"vgcreate -q guestsgroup {device} && lvcreate -q -an -Zn -L 8M -n own guestsgroup "
+            f"vgcreate -q --setautoactivation n guestsgroup {device} && "
+            "lvcreate -q -an -Zn -L 8M -n own guestsgroup "
             f"&& sync {device} && udevadm settle && losetup -d {device}"
         )
         # Or else dom0 finds the group there, rightly.
