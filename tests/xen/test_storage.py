@@ -64,7 +64,7 @@ def large(workbench: Workbench) -> Iterator[dict[int, str]]:
 
 
 EARLY = next(kind for kind in KINDS if kind.name == "qcow2")
-CHOSEN = chosen_kinds(quick=("lvm", "qcow2"))
+CHOSEN = chosen_kinds()
 
 
 @pytest.fixture(scope="class", params=CHOSEN, ids=[kind.name for kind in CHOSEN])

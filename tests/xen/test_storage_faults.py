@@ -21,7 +21,6 @@ from xmlrpc.client import Error
 
 import pytest
 from testhost.api import Api, ApiError, PlainApi
-from testhost.extent import QUICK
 from testhost.file_storage import start_server, stop_server
 from testhost.machine import Machine
 from testhost.shelf import Shelf
@@ -31,9 +30,9 @@ from testhost.workbench import MIB, Workbench, wait_until
 
 pytestmark = pytest.mark.xen
 
-KILLS = int(os.environ.get("XAPID_STORAGE_KILLS") or (2 if QUICK else 5))
+KILLS = int(os.environ.get("XAPID_STORAGE_KILLS") or 5)
 SEED = int(os.environ.get("XAPID_STORAGE_SEED") or 20261124)
-OUTAGE_S = 20 if QUICK else 60
+OUTAGE_S = 60
 ANSWERS_S = 45
 """When a call on storage that does not answer must have failed."""
 ORIGINAL = 8 * MIB
@@ -45,7 +44,7 @@ CUT_OFF = (OSError, EOFError, HTTPException, Error)
 def shelves(workbench: Workbench) -> Iterator[list[Shelf]]:
     """An SR of each kind, empty."""
     made = []
-    for kind in chosen_kinds(quick=("lvm", "qcow2", "nfs")):
+    for kind in chosen_kinds():
         made.append(Shelf(workbench, kind, dict(kind.prepare(workbench.machine))))
         made[-1].create()
         made[-1].empty = made[-1].used()

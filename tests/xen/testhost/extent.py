@@ -1,7 +1,7 @@
 """How much of the suite is run: all of it, or with QUICK=1 the form for every day.
 
-The short form leaves out nothing that is tested but repetition: kinds of storage that share their
-code with another one, restarts and kills of which a few are enough to see that they work.
+The short form leaves out repetition and what takes long: kinds of storage that share their code
+with another one, most of the restarts, kills under work on disks, many guests at once.
 """
 
 from __future__ import annotations
