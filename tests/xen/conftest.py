@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from testhost.api import Api, PackageApi, PlainApi
 from testhost.daemon import Daemon
-from testhost.evidence import collect
+from testhost.evidence import MACHINE, collect
 from testhost.extent import QUICK
 from testhost.guest_console import install_helper
 from testhost.image import ensure_image
@@ -32,7 +32,6 @@ from testhost.workbench import Workbench
 
 collect_ignore = ["test_networking_storm.py", "test_storage_faults.py"] if QUICK else []
 TABLE = Table()
-MACHINE = pytest.StashKey[Machine]()
 ROUND = re.compile(rf"::Test\w+::.*\[(pv|pvh|hvm|{'|'.join(kind.name for kind in KINDS)})\b")
 SETUP_FAILED = pytest.StashKey[bool]()
 

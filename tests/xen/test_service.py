@@ -8,11 +8,13 @@ import os
 import shlex
 import subprocess
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from testhost.api import ApiError, PlainApi
+from testhost.evidence import MACHINE
 from testhost.extent import QUICK
 from testhost.guest_console import GuestConsole, install_helper
 from testhost.image import ensure_image
@@ -81,20 +83,31 @@ class Marks:
 
 
 @pytest.fixture(scope="module")
-def host(table: Table) -> Iterator[Host]:
-    """A host on which nothing of xapid has ever been."""
+def machine(request: pytest.FixtureRequest, table: Table) -> Iterator[Machine]:
+    """A host of these tests' own; that of the others stands still, for an idle one is busy, too."""
     suite = chosen_suite()
-    package, image = debian_package(suite), ensure_image(suite)
-    kept = os.environ.get("XAPID_XENHOST_RUNNING")
-    machine = running(suite, kept) if kept else None
-    if machine is None:
+    image, stash = ensure_image(suite), request.config.stash
+    if kept := os.environ.get("XAPID_XENHOST_RUNNING"):
+        yield running(suite, kept) or boot(image, kept)
+        return
+    others = stash.get(MACHINE, None)
+    with others.frozen() if others is not None else nullcontext():
         with table.step("service", "boot"):
-            machine = boot(image, kept or f"service-{os.getpid()}")
+            stash[MACHINE] = own = boot(image, f"service-{os.getpid()}")
+        yield own
+        own.down()
+        del stash[MACHINE]
+    if others is not None:
+        stash[MACHINE] = others
+
+
+@pytest.fixture(scope="module")
+def host(machine: Machine) -> Host:
+    """A host on which nothing of xapid has ever been."""
+    package = debian_package(chosen_suite())
     install_helper(machine)
     machine.run(f"echo 'root:{PASSWORD}' | chpasswd")
-    yield Host(machine, package)
-    if not kept:
-        machine.down()
+    return Host(machine, package)
 
 
 def marks(host: Host) -> Marks:

@@ -6,7 +6,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from testhost.machine import HostError, Machine
+
+MACHINE = pytest.StashKey[Machine]()
+"""Where the configuration of pytest has the host that the tests of the moment run on."""
 
 COMMANDS = {
     "journal.txt": "journalctl -b --no-pager -o short-precise | tail -n 5000",

@@ -14,6 +14,8 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,6 +155,15 @@ class Machine:
             return self.boot_id() != booted and self.answers()
         except HostError:  # it goes down just now, or is not there yet
             return False
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """No processor of the host runs in the block; its own clocks stand still meanwhile."""
+        self._monitor("stop", {})
+        try:
+            yield
+        finally:
+            self._monitor("cont", {})
 
     def boot_id(self) -> str:
         """Names one boot of dom0."""
