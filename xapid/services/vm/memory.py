@@ -55,11 +55,12 @@ class MemoryLedger:
         unchecked: promise it although it may not be there, and let Xen have the last word.
         Raises HOST_NOT_ENOUGH_FREE_MEMORY with bytes needed and available.
         """
-        ended = -1
-        while not unchecked and (available := await self.available_kib()) < needed_kib:
-            if self._ended == ended:
+        while not unchecked:
+            ended, available = self._ended, await self.available_kib()
+            if available >= needed_kib:
+                break
+            if self._ended == ended:  # else what ended during the look may have counted twice
                 raise HostNotEnoughFreeMemory(needed_kib * KIB, available * KIB)
-            ended = self._ended  # a build that ended during the look may have counted twice
         self._promised[uuid] = needed_kib  # with no await since the look
         try:
             yield
