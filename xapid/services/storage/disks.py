@@ -130,14 +130,13 @@ class DiskService:
         if not writer and not is_cd and kind is DomainType.HVM:
             _check_read_only_disk(record)
         access = await self._hold(record.VDI, vbd, "attach", writer=writer)
-        # libxl serves the CD drives of a guest with a device model through qemu alone.
+        form, backend = access.format, access.backend
         if is_cd and kind is DomainType.HVM:
-            disk = BackendDisk(access.path, access.format, "qdisk", access.direct_io_safe)
-        elif access.format == "qcow2" and not writer:
+            backend = "qdisk"  # libxl serves the drives of a guest with a device model so alone
+        elif form == "qcow2" and not writer:
             # A device model opens it for writing all the same, and fails: block-xapid serves it.
-            disk = BackendDisk(access.path, "raw", "phy")
-        else:
-            disk = BackendDisk(access.path, access.format, access.backend, access.direct_io_safe)
+            form, backend = "raw", "phy"
+        disk = BackendDisk(access.path, form, backend, access.direct_io_safe)
         return await self._plugged(vbd, device, disk)
 
     async def _plugged(self, vbd: Ref[VBD], device: str, disk: BackendDisk) -> BackendDisk:
