@@ -163,17 +163,17 @@ class _Access:
         return Permissions.decode(await self._ask(Op.GET_PERMS, path))
 
     async def write(self, path: str, value: bytes) -> None:
-        await self._ask(Op.WRITE, path, value)
+        await self.do([Step.writes(path, value)])
 
     async def mkdir(self, path: str) -> None:
-        await self._ask(Op.MKDIR, path)
+        await self.do([Step.makes(path)])
 
     async def remove(self, path: str) -> None:
         with contextlib.suppress(XenstoreNotFound):
             await self._ask(Op.RM, path)
 
     async def set_permissions(self, path: str, permissions: Permissions) -> None:
-        await self._ask(Op.SET_PERMS, path, permissions.encode())
+        await self.do([Step.permits(path, permissions)])
 
     async def do(self, steps: Sequence[Step]) -> None:
         await self._client.take_steps(steps, self._transaction)
@@ -181,9 +181,9 @@ class _Access:
     async def _list(self, path: str) -> bytes:
         return await self._ask(Op.DIRECTORY, path)
 
-    async def _ask(self, op: Op, path: str, more: bytes = b"") -> bytes:
-        payload = path_bytes(path) + more
-        return await self._client.request(op, payload, self._transaction, f"{op.name} {path}")
+    async def _ask(self, op: Op, path: str) -> bytes:
+        what = f"{op.name} {path}"
+        return await self._client.request(op, path_bytes(path), self._transaction, what)
 
 
 class Xenstore(_Access):
@@ -317,14 +317,14 @@ class Xenstore(_Access):
     def _send_all(
         self, steps: Sequence[Step], payloads: Sequence[bytes], transaction: int
     ) -> list[asyncio.Future[bytes]]:
-        messages, answers = [], []
-        for step, payload in zip(steps, payloads, strict=True):
-            number = self._next_number()
-            messages.append(message(step.op, number, transaction, payload))
-            answers.append((number, step))
-        writer = self._writing()
-        writer.write(b"".join(messages))
-        return [self._expect(number, step.told(), None) for number, step in answers]
+        numbers = [self._next_number() for _ in steps]
+        messages = [
+            message(step.op, number, transaction, payload)
+            for step, number, payload in zip(steps, numbers, payloads, strict=True)
+        ]
+        self._writing().write(b"".join(messages))
+        asked = zip(numbers, steps, strict=True)
+        return [self._expect(number, step.told(), None) for number, step in asked]
 
     def _send(
         self,
