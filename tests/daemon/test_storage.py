@@ -209,3 +209,13 @@ def test_a_running_guest_gets_a_qcow2_disk_if_there_was_such_an_sr_at_its_start(
     client("VM.hard_reboot", before)
     assert client("VBD.get_currently_attached", refused)
     assert client("VDI.get_VBDs", vdi) == [refused]
+
+
+def test_a_qcow2_disk_that_is_only_read_is_the_kernels_to_serve(client: Client, sr: str) -> None:
+    vm: str = client("VM.create", vm_values())
+    client("VM.start", vm, False, False)
+
+    client("VBD.plug", vbd := drive(client, vm, disk(client, sr), mode="RO"))
+
+    served = client("VBD.get_runtime_properties", vbd)
+    assert served == {"backend": "phy", "format": "raw"}

@@ -42,7 +42,7 @@ class Host:
 async def test_builds_at_once_are_promised_no_more_than_there_is() -> None:
     host = Host(10 * GIB_KIB)
     ledger = MemoryLedger(host)
-    let_go = asyncio.Event()
+    let_go, refused = asyncio.Event(), asyncio.Semaphore(0)
 
     async def build(uuid: str) -> bool:
         try:
@@ -50,13 +50,13 @@ async def test_builds_at_once_are_promised_no_more_than_there_is() -> None:
                 await let_go.wait()
                 return True
         except HostNotEnoughFreeMemory:
+            refused.release()
             return False
 
     builds = [asyncio.create_task(build(str(number))) for number in range(32)]
-    refused = 0
-    while refused < 22:
-        refused = sum(each.done() for each in builds)
-        await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        for _ in range(22):
+            await refused.acquire()
     let_go.set()
 
     assert sum(await asyncio.gather(*builds)) == 10
