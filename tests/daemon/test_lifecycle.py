@@ -287,9 +287,13 @@ def test_while_a_vm_starts_nothing_else_may(daemon: Daemon, client: Client, vm: 
     client.wait_for_task(task)
 
 
-def test_hard_shutdown_cuts_a_clean_one_short(daemon: Daemon, client: Client, vm: str) -> None:
+@pytest.mark.parametrize("acknowledged_ms", [0, 30_000])
+def test_hard_shutdown_cuts_a_clean_one_short(
+    daemon: Daemon, client: Client, vm: str, acknowledged_ms: int
+) -> None:
     client("VM.start", vm, False, False)
     daemon.order(domid(client, vm), "ignore_shutdown", 2)
+    daemon.knob("ack_ms", acknowledged_ms)
     task = client("Async.VM.clean_shutdown", vm)
     eventually(lambda: "clean_shutdown" in client("VM.get_current_operations", vm).values())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -42,6 +42,10 @@ log = structlog.get_logger(__name__)
 
 SUSPEND_OVERHEAD = 64 << 20
 """Bytes a saved guest may need beside its memory: page tables, device model, headers."""
+
+
+def _ended(record: VM, domain: Domain | None) -> bool:
+    return domain is None or domain.dying or domain.shutdown or domain.domid != record.domid
 
 
 @dataclass
@@ -166,12 +170,10 @@ class Power:
         Raises VM_FAILED_SHUTDOWN_ACKNOWLEDGMENT, VM_SHUTDOWN_TIMEOUT.
         """
         try:
-            await self.xen.domain_shutdown(record.domid)
+            await self._ask(record, self.xen.domain_shutdown)
         except XenNoPVDrivers:
             # Without PV drivers there is still the power button.
-            await self.xen.send_trigger(record.domid, "power", 0)
-        except XenTimedOut as error:
-            raise VMFailedShutdownAcknowledgment(record.ref) from error
+            await self._ask(record, lambda domid: self.xen.send_trigger(domid, "power", 0))
         return await self._wait_for_end(record)
 
     async def ask_to_reboot(self, record: VM) -> Domain | None:
@@ -180,19 +182,28 @@ class Power:
         Raises VM_MISSING_PV_DRIVERS where the guest cannot be asked, and as above.
         """
         try:
-            await self.xen.domain_reboot(record.domid)
+            await self._ask(record, self.xen.domain_reboot)
         except XenNoPVDrivers as error:
             raise VMMissingPVDrivers(record.ref) from error
-        except XenTimedOut as error:
-            raise VMFailedShutdownAcknowledgment(record.ref) from error
         return await self._wait_for_end(record)
 
-    async def _wait_for_end(self, record: VM) -> Domain | None:
-        def ended(domain: Domain | None) -> bool:
-            return domain is None or domain.dying or domain.shutdown or domain.domid != record.domid
-
+    async def _ask(self, record: VM, request: Callable[[int], Awaitable[None]]) -> None:
+        """Make a request of the guest, which is beside the point once its domain has ended."""
         try:
-            return await self.domains.wait(record.uuid, ended, self.shutdown_timeout_s)
+            await request(record.domid)
+        except XenError as error:
+            self.domains.update(await self.xen.domain_list())
+            if _ended(record, self.domains.get(record.uuid)):
+                return
+            if isinstance(error, XenTimedOut):
+                raise VMFailedShutdownAcknowledgment(record.ref) from error
+            raise
+
+    async def _wait_for_end(self, record: VM) -> Domain | None:
+        try:
+            return await self.domains.wait(
+                record.uuid, lambda domain: _ended(record, domain), self.shutdown_timeout_s
+            )
         except TimeoutError as error:
             raise VMShutdownTimeout(record.ref, f"{self.shutdown_timeout_s:.0f}") from error
 
