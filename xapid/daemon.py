@@ -127,7 +127,7 @@ from .services.vm.power import Power
 from .services.vm.provision import ProvisionService
 from .services.vm.questions import QuestionService
 from .services.vm.records import VMRecordService
-from .services.vm.rules import OPERATIONS, vm_neighbours, vm_refusal
+from .services.vm.rules import OPERATIONS, vm_likeness, vm_neighbours, vm_refusal
 from .services.vm.suspend_sr import SuspendSR
 from .services.vm.watcher import Watcher
 from .services.vtpm import VTPMService
@@ -254,7 +254,7 @@ async def serve(config: Config, read_again: Callable[[], Config], supervisor: Su
         stack.push_async_callback(tasks.stop)
 
         operations = Operations(store)
-        operations.govern(VM, OPERATIONS, vm_refusal, vm_neighbours)
+        operations.govern(VM, OPERATIONS, vm_refusal, vm_neighbours, vm_likeness)
         operations.govern(Host, HOST_OPERATIONS, host_refusal)
         machine = SystemdMachine() if kind == "libxl" else PretendMachine()
         host_state = HostStateService(

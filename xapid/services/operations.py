@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from ..datamodel.declare import Class, Message, Ref
@@ -13,7 +13,7 @@ from ..datamodel.session import Session
 from ..datamodel.task import Task
 from ..db.store import Store
 from ..db.transaction import Transaction
-from .ports import Call, Refusal, View
+from .ports import Call, Likeness, Refusal, View
 
 E = TypeVar("E", bound=Class)
 
@@ -25,6 +25,20 @@ class Rules:
     operations: tuple[enum.StrEnum, ...]
     refusal: Refusal[Any]
     neighbours: Callable[[View, Any], Sequence[Ref[Any]]] | None
+    likeness: Likeness[Any] | None
+    allowed: dict[Hashable, tuple[enum.StrEnum, ...]] = field(default_factory=dict)
+    """By likeness, what was allowed to an object once."""
+
+    def allowed_to(self, view: View, record: Any) -> tuple[enum.StrEnum, ...]:
+        """The operations that are not refused now."""
+        key = self.likeness(view, record) if self.likeness is not None else None
+        known = self.allowed.get(key) if key is not None else None
+        if known is not None:
+            return known
+        allowed = tuple(op for op in self.operations if self.refusal(view, record, op) is None)
+        if key is not None:
+            self.allowed[key] = allowed
+        return allowed
 
 
 @dataclass(frozen=True)
@@ -78,8 +92,9 @@ class Operations:
         operations: Sequence[enum.StrEnum],
         refusal: Refusal[E],
         neighbours: Callable[[View, E], Sequence[Ref[Any]]] | None = None,
+        likeness: Likeness[E] | None = None,
     ) -> None:
-        self._rules[cls] = Rules(tuple(operations), refusal, neighbours)
+        self._rules[cls] = Rules(tuple(operations), refusal, neighbours, likeness)
         self._store.on_change(cls, self._changed, quiet=QUIET)
 
     def on_release(self, listener: Callable[[Ref[Any]], None]) -> None:
@@ -164,6 +179,6 @@ class Operations:
         rules = self._rules.get(cls)
         if rules is None:
             return
-        allowed = tuple(op for op in rules.operations if rules.refusal(tx, record, op) is None)
+        allowed = rules.allowed_to(tx, record)
         if allowed != record.row["allowed_operations"]:
             tx.set(obj, cls.allowed_operations, allowed)

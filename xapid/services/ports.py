@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -68,6 +68,12 @@ class View(Protocol):
 Refusal = Callable[[View, E, enum.StrEnum], "ApiError | None"]
 """Why an operation may not start on this object now; None when it may. Pure."""
 
+Likeness = Callable[[View, E], "Hashable | None"]
+"""All that the refusals look at: they refuse the same to objects that have it in common.
+
+None: something is under way, of which that cannot be said.
+"""
+
 
 class Operations(Protocol):
     """Who works on what: `current_operations`, `allowed_operations` and their refusals."""
@@ -78,10 +84,12 @@ class Operations(Protocol):
         operations: Sequence[enum.StrEnum],
         refusal: Refusal[E],
         neighbours: Callable[[View, E], Sequence[Ref[Any]]] | None = None,
+        likeness: Likeness[E] | None = None,
     ) -> None:
         """Say which operations a class has and when each is refused.
 
         neighbours: objects whose `allowed_operations` depend on this one's state.
+        likeness: saves asking for the refusals of each object.
         """
 
     def claim(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
-from ...datamodel.declare import Ref
+from ...datamodel.declare import Class, Ref
 from ...datamodel.enums import DomainType, VmOperations, VmPowerState
 from ...datamodel.errors import (
     ApiError,
@@ -109,13 +109,31 @@ def _wrong_state(vm: VM, operation: enum.StrEnum) -> ApiError | None:
 def _device_conflict(view: View, vm: VM, operation: enum.StrEnum) -> ApiError | None:
     if operation in BESIDE_OTHERS or operation is Op.HARD_SHUTDOWN:
         return None
+    for device in _devices(view, vm):
+        for task, running in device.row["current_operations"].items():
+            return OtherOperationInProgress(device.wire, device.ref, running, task)
+    return None
+
+
+def _devices(view: View, vm: VM) -> Iterator[Class]:
     for cls, refs in ((VBD, vm.VBDs), (VIF, vm.VIFs)):
         for ref in refs:
-            device = view.find(cls, ref)
-            busy = device.row["current_operations"] if device is not None else {}
-            for task, running in busy.items():
-                return OtherOperationInProgress(cls.wire, ref, running, task)
-    return None
+            device: Class | None = view.find(cls, ref)
+            if device is not None:
+                yield device
+
+
+def vm_likeness(view: View, vm: VM) -> Hashable | None:
+    """What `vm_refusal` looks at, but for what is under way."""
+    if vm.current_operations or any(d.row["current_operations"] for d in _devices(view, vm)):
+        return None
+    return (
+        vm.power_state,
+        vm.is_a_template,
+        vm.is_control_domain,
+        vm.is_foreign_domain,
+        domain_type(vm),
+    )
 
 
 def vm_neighbours(view: View, vm: VM) -> Sequence[Ref[Any]]:
