@@ -277,6 +277,37 @@ def test_a_record_is_encoded_once() -> None:
     assert answers.records_answer([record]).pieces[1] is first
 
 
+TEXTS = st.sampled_from(
+    ["", " x ", "plain", "<&>\r", "ä" * 9, "</member><member><name>bridge</name>"]
+)
+CHANGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "name_label": TEXTS,
+        "name_description": TEXTS,
+        "bridge": TEXTS,
+        "other_config": st.dictionaries(TEXTS.filter(bool), TEXTS),
+        "VIFs": st.lists(TEXTS.map(Ref)).map(tuple),
+    },
+)
+
+
+@given(st.lists(st.tuples(CHANGES, st.booleans()), max_size=6))
+def test_a_changed_record_is_encoded_as_if_it_were_new(steps: list[tuple[Any, bool]]) -> None:
+    record = network("one")
+    answers.member_of(record)
+
+    for changes, read in steps:
+        before, record = record, Network(record.ref, {**record.row, **changes})
+        record.follow(before, changes)
+        if read:
+            fresh = answers.member_of(Network(record.ref, record.row))
+            assert answers.member_of(record) == fresh
+            assert answers.member_of(record) is record.encoded
+
+    assert answers.member_of(record) == answers.member_of(Network(record.ref, record.row))
+
+
 def test_a_long_answer_leaves_in_blocks_of_the_announced_length() -> None:
     answer = answers.records_answer([network(f"n{i}") for i in range(2000)])
 

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import enum
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, Union, overload
+from typing import (
+    Any,
+    ClassVar,
+    Concatenate,
+    Generic,
+    NamedTuple,
+    ParamSpec,
+    TypeVar,
+    Union,
+    overload,
+)
 
 T = TypeVar("T")
 E = TypeVar("E", bound="Class")
@@ -287,6 +297,14 @@ def static_message(
     return declare
 
 
+class Former(NamedTuple):
+    """How an object was encoded before its latest changes, and the fields that they changed."""
+
+    encoded: Any
+    starts: Any
+    changed: frozenset[str]
+
+
 class Class:
     """Base of every datamodel class; an instance is one immutable row of the store.
 
@@ -308,7 +326,7 @@ class Class:
     min_role: ClassVar[str]
     extension: ClassVar[str | None]
 
-    __slots__ = ("encoded", "ref", "row")
+    __slots__ = ("encoded", "former", "ref", "row", "starts")
 
     def __init_subclass__(
         cls,
@@ -332,7 +350,18 @@ class Class:
     def __init__(self, ref: Ref[Any], row: dict[str, Any]) -> None:
         self.ref = ref
         self.row = row
-        self.encoded: Any = None  # the codec's own cache: a changed object is a new instance
+        # The codec's own: a changed object is a new instance, encoded from what it was before.
+        self.encoded: Any = None
+        self.starts: Any = None
+        self.former: Former | None = None
+
+    def follow(self, old: Class, fields: Iterable[str]) -> None:
+        """Take the place of `old`, from which it differs in these fields."""
+        if old.encoded is not None:
+            self.former = Former(old.encoded, old.starts, frozenset(fields))
+        elif old.former is not None:
+            encoded, starts, before = old.former
+            self.former = Former(encoded, starts, before.union(fields))
 
     def __repr__(self) -> str:
         return f"<{self.wire} {self.row.get('name_label') or self.row.get('uuid')}>"

@@ -434,4 +434,5 @@ def _change(ref: str, edit: _Edit) -> Change | None:
         return None
     stored = not (edit.volatile or layout.stored_names.isdisjoint(fields))
     new = edit.record or layout.cls(Ref(ref), row)
+    new.follow(old, fields)
     return Change(layout, old, new, fields, stored, edit.volatile)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from array import array
 from asyncio import Future
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import accumulate
 from typing import Any, Final
 
 from ..datamodel.declare import (
@@ -16,6 +18,7 @@ from ..datamodel.declare import (
     DateTime,
     EnumType,
     Float,
+    Former,
     Int,
     MapType,
     RecordType,
@@ -148,8 +151,14 @@ def member_of(record: Class) -> bytes:
     """A struct's member that maps the object's reference to its record; made once an object."""
     member: bytes | None = record.encoded
     if member is None:
-        text = f"<member><name>{escape(record.ref)}</name>{_record(type(record))(record.row)}"
-        member = record.encoded = text.encode() + b"</member>"
+        codec = _record(type(record))
+        if record.former is None:
+            member = codec.encode(record)
+        elif record.former.starts is None:
+            member, record.starts = codec.outline(record)
+        else:
+            member, record.starts = codec.encode_changed(record, record.former)
+        record.encoded, record.former = member, None
     return member
 
 
@@ -256,27 +265,69 @@ def _map_encoder(type_: MapType[Any, Any]) -> Encoder:
     return encode_map
 
 
-_records: dict[type[Class], Encoder] = {}
+class _RecordCodec:
+    """Encodes the records of one class.
+
+    A changed record is made of what it was before, for which it must be known where each field
+    starts; that is found out when a record is encoded for the second time, as most never change.
+    """
+
+    def __init__(self, cls: type[Class]) -> None:
+        self._fields = [
+            (f"<member><name>{escape(name)}</name>", name, _encoder(field.type))
+            for name, field in cls.fields.items()
+        ]
+        self._places = {name: place for place, name in enumerate(cls.fields)}
+
+    def encode(self, record: Class) -> bytes:
+        row = record.row
+        members = "".join(
+            [f"{head}{item(row[name])}</member>" for head, name, item in self._fields]
+        )
+        return f"{_record_head(record)}{members}{_RECORD_END}".encode()
+
+    def outline(self, record: Class) -> tuple[bytes, array[int]]:
+        """The record encoded, and where its fields start; the last one's end besides."""
+        head = _record_head(record).encode()
+        fields = [self._field(place, record) for place in range(len(self._fields))]
+        starts = array("Q", accumulate(map(len, fields), initial=len(head)))
+        return b"".join((head, *fields, _RECORD_END.encode())), starts
+
+    def encode_changed(self, record: Class, former: Former) -> tuple[bytes, array[int]]:
+        """As above, of what the record was before; only what changed is encoded."""
+        encoded: bytes = former.encoded
+        starts: array[int] = former.starts
+        fields = {p: self._field(p, record) for p in map(self._places.__getitem__, former.changed)}
+        pieces: list[bytes] = []
+        end = moved = 0
+        moved_starts = array("Q")
+        for place, start in enumerate(starts):
+            moved_starts.append(start + moved)
+            field = fields.get(place)
+            if field is not None:
+                pieces += encoded[end:start], field
+                end = starts[place + 1]
+                moved += len(field) - (end - start)
+        return b"".join((*pieces, encoded[end:])), moved_starts
+
+    def _field(self, place: int, record: Class) -> bytes:
+        head, name, item = self._fields[place]
+        return f"{head}{item(record.row[name])}</member>".encode()
 
 
-def _record(cls: type[Class]) -> Encoder:
-    encoder = _records.get(cls)
-    if encoder is None:
-        encoder = _records[cls] = _make_record_encoder(cls)
-    return encoder
+_RECORD_END: Final = "</struct></value></member>"
+_records: dict[type[Class], _RecordCodec] = {}
 
 
-def _make_record_encoder(cls: type[Class]) -> Encoder:
-    fields = [
-        (f"<member><name>{escape(name)}</name>", name, _encoder(field.type))
-        for name, field in cls.fields.items()
-    ]
+def _record_head(record: Class) -> str:
+    return f"<member><name>{escape(record.ref)}</name><value><struct>"
 
-    def encode_record(row: Any) -> str:
-        members = "".join([f"{head}{item(row[name])}</member>" for head, name, item in fields])
-        return f"<value><struct>{members}</struct></value>"
 
-    return encode_record
+def _record(cls: type[Class]) -> _RecordCodec:
+    codec = _records.get(cls)
+    if codec is None:
+        codec = _records[cls] = _RecordCodec(cls)
+    return codec
 
 
 def _any_record(record: Class) -> str:
