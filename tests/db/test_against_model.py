@@ -27,6 +27,7 @@ from xapid.datamodel.errors import HandleInvalid, OperationNotAllowed
 from xapid.db.failures import StorageFailure
 from xapid.db.store import Store
 from xapid.db.transaction import Transaction
+from xapid.rpc.answers import member_of
 
 from .conftest import failing_writes
 from .model import CLASSES, SR, VDI, VM, Host, Task
@@ -155,6 +156,12 @@ class StoreMachine(RuleBasedStateMachine):
             return
         raise AssertionError("the transaction took no notice of the error")
 
+    @rule(ref=objects)
+    def read(self, ref: Any) -> None:
+        """As a client does: what is encoded then is kept, and made into what follows."""
+        if ref in self.model:
+            member_of(self.store.get(ref))
+
     @rule(ref=gone)
     def look_for_what_is_gone(self, ref: Any) -> None:
         assert self.store.class_of(ref) is None
@@ -196,6 +203,13 @@ class StoreMachine(RuleBasedStateMachine):
                 named = {r for r, row in expected.items() if row["name_label"] == name}
                 assert set(self.store.by_name_label(cls, name)) == named
                 assert set(self.store.having(cls.fields["name_label"], name)) == named
+
+    @invariant()
+    def what_is_kept_encoded_is_true(self) -> None:
+        for cls in LINKS:
+            for record in self.store.all(cls):
+                if record.encoded is not None:
+                    assert record.encoded == member_of(cls(record.ref, record.row))
 
     @invariant()
     def bound_sets_agree(self) -> None:
