@@ -221,10 +221,13 @@ class TestStorage:
         location = shelf.call("VDI.get_location", target)
         before, path, after = shelf.kind.beside(shelf.uuid, location)
         shelf.machine.run(before)
+        # Through the page cache dom0, which is also the target, waits for itself for minutes.
+        past_cache = " oflag=direct" if shelf.kind.on_volumes else ""
         begun = time.monotonic()
         with table.step(shelf.kind.name, f"dd {LARGE_MIB} MiB"):
             shelf.machine.run(
-                f"dd if={shelf.workbench.vdi_path(source)} of={path} bs=1M conv=fsync status=none",
+                f"dd if={shelf.workbench.vdi_path(source)} of={path} bs=1M conv=fsync{past_cache}"
+                " status=none",
                 timeout_s=200,
             )
         taken = time.monotonic() - begun
