@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 from ...datamodel.declare import NULL, Ref
@@ -129,6 +129,14 @@ class StorageRules:
             return VDIReadonly(vdi.ref)
         return self._vdi_in_use(view, sr, vdi, operation)
 
+    def vdi_likeness(self, view: View, vdi: VDI) -> Hashable | None:
+        """What `vdi_refusal` looks at, but for what is under way and who has the disk."""
+        if vdi.current_operations or any(v.currently_attached for v in map(view.get, vdi.VBDs)):
+            return None
+        sr = view.get(vdi.SR)
+        used = bool(vdi.VBDs)
+        return is_attached(view, sr), sr.type, vdi.missing, vdi.managed, vdi.read_only, used
+
     def _vdi_in_use(self, view: View, sr: SR, vdi: VDI, operation: enum.StrEnum) -> ApiError | None:
         if operation in (VdiOp.DESTROY, VdiOp.FORGET):
             # A record that refers to it, plugged or not, would be left pointing at nothing.
@@ -183,6 +191,23 @@ def vbd_refusal(view: View, vbd: VBD, operation: enum.StrEnum) -> ApiError | Non
     return None
 
 
+def vbd_likeness(view: View, vbd: VBD) -> Hashable | None:
+    """What `vbd_refusal` looks at, but for what is under way."""
+    vm = view.get(vbd.VM)
+    if vbd.current_operations or vm.current_operations:
+        return None
+    return (
+        vm.power_state,
+        vm.is_control_domain,
+        vm.is_foreign_domain,
+        domain_type(vm),
+        vbd.type,
+        vbd.currently_attached,
+        vbd.empty,
+        vbd.unpluggable,
+    )
+
+
 def _medium_refusal(vbd: VBD, vm: VM, operation: enum.StrEnum) -> ApiError | None:
     if vbd.type is VbdType.DISK:
         return VBDNotRemovableMedia(vbd.ref)
@@ -209,8 +234,8 @@ def govern(store: Store, operations: Operations, kinds: StorageKinds) -> None:
     """Tell who asks for operations on SRs, VDIs and VBDs when they are refused."""
     rules = StorageRules(kinds)
     operations.govern(SR, SR_OPERATIONS, rules.sr_refusal)
-    operations.govern(VDI, VDI_OPERATIONS, rules.vdi_refusal)
-    operations.govern(VBD, VBD_OPERATIONS, vbd_refusal, vbd_neighbours)
+    operations.govern(VDI, VDI_OPERATIONS, rules.vdi_refusal, likeness=rules.vdi_likeness)
+    operations.govern(VBD, VBD_OPERATIONS, vbd_refusal, vbd_neighbours, vbd_likeness)
 
     def pbd_changed(tx: Transaction, pbd: Ref[PBD]) -> None:
         for neighbour in pbd_neighbours(tx, tx.get(pbd)):
