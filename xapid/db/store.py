@@ -153,11 +153,11 @@ class Store:
 
     def find(self, cls: type[E], raw_ref: str) -> E | None:
         """The record that a reference from outside names, if it is of the class."""
-        record = self.memory.by_class[cls].get(cast(Ref[Any], raw_ref))
+        record = self.memory.by_class[cls].get(cast("Ref[Any]", raw_ref))
         return cast("E | None", record)
 
     def all(self, cls: type[E]) -> list[E]:
-        return cast(list[E], list(self.memory.by_class[cls].values()))
+        return cast("list[E]", list(self.memory.by_class[cls].values()))
 
     def refs(self, cls: type[E]) -> list[Ref[E]]:
         return list(self.memory.by_class[cls])
