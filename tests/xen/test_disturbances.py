@@ -11,7 +11,7 @@ from testhost.workbench import Guest, Workbench, wait_until
 
 pytestmark = pytest.mark.xen
 
-SEEN_WITHIN_S = 5
+SEEN_WITHIN_S = 20  # the emulated machine stands still for seconds now and then; the table tells
 # A shell in dom0 waits for what exists only in the middle of an operation, then kills.
 MIDDLE_OF_SUSPEND = "until pgrep -x libxl-save-help >/dev/null; do :; done"
 
